@@ -1,0 +1,2 @@
+//! The `tally` program.
+fn main() {}
