@@ -1,1 +1,26 @@
-//! (skeleton)
+//! The bytes and the arithmetic that two machines must agree on.
+//!
+//! This crate parses and encodes; it never judges (that is `tally-verifier`) and never fetches.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
+    clippy::integer_division,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::wildcard_enum_match_arm
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod cbor;
+pub mod digest;
+pub mod tag;
+
+pub use digest::{Digest, Hasher};

@@ -1,0 +1,68 @@
+//! Every domain tag of the project, in one place.
+//!
+//! Each hash or signature over a form of our own design begins with one of these, so that bytes
+//! meant for one purpose can never be taken for another. A tag ends in a zero byte that it holds
+//! nowhere else, so no tag is a prefix of another. Hashes defined by other standards (RFC 6962
+//! leaves and nodes, COSE, C2SP notes) keep the form that those standards give them.
+
+/// A domain tag: ASCII text that ends in one zero byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(&'static [u8]);
+
+impl Tag {
+    /// The tag's bytes, the final zero included.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'static [u8] {
+        self.0
+    }
+}
+
+macro_rules! tags {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Tag = Tag(concat!("tally/", $text, "\0").as_bytes());)*
+        /// All tags, for the test that none is a prefix of another.
+        pub const ALL: &[Tag] = &[$($name),*];
+    };
+}
+
+tags! {
+    /// Salted commitment to one value (`spec/receipt.md`, Commitments).
+    COMMITMENT = "commitment/v1";
+    /// Derivation of one salt from a receipt's secret.
+    SALT = "salt/v1";
+    /// First link of the output chain.
+    CHAIN_START = "chain-start/v1";
+    /// Every further link of the output chain.
+    CHAIN_LINK = "chain-link/v1";
+    /// Sampling seed from client nonce and effective request.
+    SEED = "seed/v1";
+    /// Philox key from a seed.
+    SAMPLER_KEY = "sampler-key/v1";
+    /// Leaf of the model root: one tensor, table or file of a model.
+    MODEL_PART = "model-part/v1";
+    /// The public header and digest that make a log entry.
+    ENTRY = "entry/v1";
+    /// Identifier of a signing key from its algorithm and public bytes.
+    KEY_ID = "key-id/v1";
+    /// Root of the openings or objects stored by content.
+    OBJECT = "object/v1";
+    /// One evidence item referred to by digest.
+    EVIDENCE = "evidence/v1";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn no_tag_is_a_prefix_of_another() {
+        for (i, a) in ALL.iter().enumerate() {
+            assert_eq!(a.as_bytes().iter().filter(|byte| **byte == 0).count(), 1);
+            assert_eq!(a.as_bytes().last(), Some(&0));
+            for b in ALL.iter().skip(i + 1) {
+                assert!(!a.as_bytes().starts_with(b.as_bytes()));
+                assert!(!b.as_bytes().starts_with(a.as_bytes()));
+            }
+        }
+    }
+}
