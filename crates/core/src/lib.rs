@@ -20,7 +20,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod cbor;
+pub mod commitment;
+pub mod computation;
 pub mod digest;
+pub mod philox;
 pub mod tag;
 
 pub use digest::{Digest, Hasher};
