@@ -24,6 +24,7 @@ pub mod commitment;
 pub mod computation;
 pub mod digest;
 pub mod philox;
+pub mod receipt;
 pub mod tag;
 
 pub use digest::{Digest, Hasher};
