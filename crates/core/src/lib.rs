@@ -20,11 +20,19 @@ extern crate alloc;
 extern crate std;
 
 pub mod cbor;
+pub mod checkpoint;
 pub mod commitment;
 pub mod computation;
+pub mod cosignature;
 pub mod digest;
+pub mod ed25519;
+pub mod entry;
+pub mod note;
 pub mod philox;
 pub mod receipt;
 pub mod tag;
+pub mod tile;
+pub mod tlog_proof;
+pub mod tree;
 
 pub use digest::{Digest, Hasher};
