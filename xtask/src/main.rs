@@ -1,2 +1,83 @@
-//! (skeleton)
-fn main() {}
+//! The rules of this repository as programs: `cargo xtask layers`, `tidy`, `coverage` and others.
+//!
+//! Each subcommand is one gate of `.ci/run` or one long run; `CONTRIBUTING.md` lists them.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a program for a terminal prints its results")]
+#![expect(clippy::print_stderr, reason = "a program for a terminal prints its findings")]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use repo::Repo;
+
+mod clauses;
+mod coverage;
+mod deny;
+mod findings;
+mod fuzz;
+mod layers;
+mod repo;
+mod rust;
+mod soak;
+mod tidy;
+mod tool;
+
+/// The rules of this repository as programs
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    gate: Gate,
+}
+
+#[derive(Subcommand)]
+enum Gate {
+    /// Compare the crate table of ARCHITECTURE.md with manifests and sources
+    Layers,
+    /// Rules about files: length, opening, names, words, links, vectors, trusted-base budget
+    Tidy,
+    /// Every demand of the specifications has a reject vector, every rejection code a case
+    Coverage,
+    /// Licences, bans and sources of every dependency
+    Deny,
+    /// Coverage-guided fuzzing of every parser on the stable compiler
+    Fuzz {
+        /// Seconds for all targets together
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only these targets
+        targets: Vec<String>,
+    },
+    /// Long runs, recorded in docs/soak.md
+    Soak {
+        #[command(subcommand)]
+        soak: soak::Soak,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match Repo::open().and_then(|repo| run(&repo, arguments.gate)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "error: {}",
+                error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(repo: &Repo, gate: Gate) -> Result<()> {
+    match gate {
+        Gate::Layers => layers::run(repo),
+        Gate::Tidy => tidy::run(repo),
+        Gate::Coverage => coverage::run(repo, &[]),
+        Gate::Deny => deny::run_all(repo),
+        Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
+        Gate::Soak { soak } => soak::run(repo, &soak),
+    }
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask soak`: long runs, whose counts are recorded in `docs/soak.md`.
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+
+use crate::fuzz;
+use crate::repo::{Repo, stdout};
+
+mod mutants;
+
+/// One kind of long run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Soak {
+    /// Change core and verifier in every way that cargo-mutants knows; some test must notice
+    Mutants {
+        /// Further arguments for `cargo mutants`, such as `--shard 1/8` or `--file PATH`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Fuzz every parser for a long time
+    Fuzz {
+        /// Minutes for each target
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Only these targets
+        targets: Vec<String>,
+    },
+}
+
+/// Runs one kind and records what it came to.
+pub(crate) fn run(repo: &Repo, soak: &Soak) -> Result<()> {
+    match soak {
+        Soak::Mutants { arguments } => mutants::run(repo, arguments),
+        Soak::Fuzz { minutes, targets } => {
+            let count = match targets.len() {
+                0 => fuzz::count(repo)?,
+                count => count,
+            };
+            let seconds = minutes * 60 * u64::try_from(count)?;
+            for outcome in fuzz::run(repo, seconds, targets)? {
+                let amount = format!("{} s, {} inputs", outcome.seconds, outcome.runs);
+                let result = format!("{} edges, no failure", outcome.edges);
+                record(repo, &format!("fuzz {}", outcome.target), &amount, &result)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Appends one row to the table that ends `docs/soak.md`.
+pub(crate) fn record(repo: &Repo, run: &str, amount: &str, result: &str) -> Result<()> {
+    const PATH: &str = "docs/soak.md";
+    let date = stdout(repo.command("date").args(["-u", "+%F"]))?;
+    let commit = stdout(repo.command("git").args(["describe", "--always", "--dirty"]))?;
+    let (date, commit) = (date.trim(), commit.trim());
+    let row = format!("| {date} | {commit} | {run} | {amount} | {result} |\n");
+    print!("soak: {row}");
+    let text = repo.text(PATH)? + &row;
+    std::fs::write(repo.root().join(PATH), text).context(PATH)
+}
