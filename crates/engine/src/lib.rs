@@ -1,1 +1,22 @@
-//! (skeleton)
+//! Exact integer inference: model, kernels, forward pass, cache, sampler, replay.
+//!
+//! The arithmetic is [`ARITHMETIC`] (`spec/arithmetic.md`): its results are equal, never close, on
+//! every kernel, thread count, batch and chunking. This crate does not know what a receipt is.
+
+/// Id of the arithmetic that this crate computes.
+pub const ARITHMETIC: &str = "ra-1-draft.1";
+
+mod attention;
+mod cache;
+pub mod error;
+pub mod fixed;
+mod forward;
+pub mod kernel;
+mod linear;
+pub mod model;
+pub mod session;
+
+pub use error::{EngineError, ModelError, Operation};
+pub use kernel::Kernels;
+pub use model::Model;
+pub use session::{Engine, Sequence, Span, Wanted};

@@ -1,0 +1,160 @@
+//! The operations of the arithmetic, and which implementation of them runs.
+//!
+//! `portable` is the law; another implementation may only be faster. [`Kernels`] is a small value
+//! that is made by [`Kernels::detect`] or by name, and every result is the same under each.
+
+use crate::error::EngineError;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod portable;
+#[cfg(test)]
+mod tests;
+
+/// Widest attention head.
+pub(crate) const HEAD_DIM_MAX: usize = 256;
+/// Activation planes are padded with zeros to a multiple of this.
+const PLANE_BLOCK: usize = 64;
+
+/// One token's int16 vector with its fraction bits, and the same as two planes of bytes.
+///
+/// x = 256·(high − 128) + low: both planes are unsigned, as the byte products of x86 want them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Activation {
+    values: Vec<i16>,
+    high: Vec<u8>,
+    low: Vec<u8>,
+    /// The value of x is x · 2^−`fraction_bits`.
+    pub(crate) fraction_bits: i32,
+}
+
+impl Activation {
+    /// Sets the width, gives `fill` the values to write, and derives the planes from them.
+    pub(crate) fn fill(&mut self, width: usize, fill: impl FnOnce(&mut [i16]) -> i32) {
+        let padded = width.next_multiple_of(PLANE_BLOCK);
+        self.values.resize(width, 0);
+        self.high.resize(padded, 0);
+        self.low.resize(padded, 0);
+        self.fraction_bits = fill(&mut self.values);
+        for ((x, high), low) in self.values.iter().zip(&mut self.high).zip(&mut self.low) {
+            let [high_byte, low_byte] = x.to_be_bytes();
+            *high = high_byte ^ 0x80;
+            *low = low_byte;
+        }
+    }
+
+    pub(crate) fn values(&self) -> &[i16] {
+        &self.values
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn planes(&self) -> (&[u8], &[u8]) {
+        (&self.high, &self.low)
+    }
+}
+
+/// Which implementation of the arithmetic runs; all give the same integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels(Isa);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isa {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Kernels {
+    /// The scalar law.
+    pub const PORTABLE: Self = Self(Isa::Portable);
+
+    /// The fastest implementation that this machine has.
+    #[must_use]
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_supported() {
+            return Self(Isa::Avx512);
+        }
+        Self::PORTABLE
+    }
+
+    /// Every implementation that this machine has, the law first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut all = vec![Self::PORTABLE];
+        if Self::detect() != Self::PORTABLE {
+            all.push(Self::detect());
+        }
+        all
+    }
+
+    /// The implementation of that name, if this machine has it.
+    ///
+    /// # Errors
+    /// [`EngineError::Kernel`] for a name that this machine does not have.
+    pub fn named(name: &str) -> Result<Self, EngineError> {
+        let found = Self::available().into_iter().find(|kernels| kernels.name() == name);
+        found.ok_or_else(|| EngineError::Kernel { name: name.to_owned() })
+    }
+
+    /// The implementation's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+        }
+    }
+}
+
+macro_rules! dispatch {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?;)*) => {
+        impl Kernels {
+            $(
+                $(#[$doc])*
+                #[inline]
+                pub(crate) fn $name(self, $($arg: $type),*) $(-> $out)? {
+                    match self.0 {
+                        Isa::Portable => portable::$name($($arg),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 => avx512::$name($($arg),*),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+dispatch! {
+    /// See [`portable::linear`].
+    fn linear(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]);
+    /// See [`portable::narrow_sums`].
+    fn narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
+    /// See [`portable::narrow`].
+    fn narrow(values: &[i32], out: &mut [i16]) -> u32;
+    /// See [`portable::narrow_to_int8`].
+    fn narrow_to_int8(values: &[i32], out: &mut [i8]) -> u32;
+    /// See [`portable::products`].
+    fn products(a: &[i16], b: &[i16], out: &mut [i32]);
+    /// See [`portable::add_scaled`].
+    fn add_scaled(values: &[i32], shift: i32, residual: &mut [i32]) -> u64;
+    /// See [`portable::rescale`].
+    fn rescale(values: &[i32], shift: i32, out: &mut [i32]) -> u64;
+    /// See [`portable::norm`].
+    fn norm(residual: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i16]) -> i32;
+    /// See [`portable::rotate`].
+    fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
+    /// See [`portable::scores`].
+    fn scores(query: &[i16], keys: &[i8], out: &mut [i32]);
+    /// See [`portable::align_scores`].
+    fn align_scores(scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32) -> u64;
+    /// See [`portable::weights`].
+    fn weights(scores: &[i32], value_bits: &[i16], least_bits: i16, table: &[u16], out: &mut [u16]) -> u64;
+    /// See [`portable::weighted_sum`].
+    fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
+    /// See [`portable::divide`].
+    fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]);
+    /// See [`portable::silu`].
+    fn silu(values: &mut [i32], table: &[i16]);
+}

@@ -1,0 +1,308 @@
+//! An engine, and the sequences that it continues: one at a time or many in one pass.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::cache::Cache;
+use crate::error::EngineError;
+use crate::forward::{self, Context, Lane, Slot};
+use crate::kernel::Kernels;
+use crate::model::Model;
+
+/// Most worker threads.
+pub const THREADS_MAX: usize = 256;
+/// Most tokens in one pass: bounds a workspace.
+pub const PASS_TOKENS_MAX: usize = 4096;
+
+/// A model, the kernels that compute it and the threads that share the work.
+///
+/// Kernels and threads change how long a result takes and nothing else.
+#[derive(Debug)]
+pub struct Engine {
+    model: Arc<Model>,
+    kernels: Kernels,
+    threads: usize,
+    pool: Option<ThreadPool>,
+    /// Lanes that are not in use; each pass takes one set and puts it back.
+    spare: Mutex<Vec<Vec<Lane>>>,
+}
+
+/// A text in the making: the keys and values of the tokens that were computed so far.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    model: Arc<Model>,
+    cache: Cache,
+    len: usize,
+}
+
+/// Tokens to append to one sequence in a pass.
+#[derive(Debug)]
+pub struct Span<'a> {
+    /// The sequence.
+    pub sequence: &'a mut Sequence,
+    /// What is appended; at least one token.
+    pub tokens: &'a [u32],
+}
+
+/// Which tokens of a span have their logits computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: the span only fills the cache.
+    Nothing,
+    /// The last one's.
+    Last,
+    /// Every one's.
+    All,
+}
+
+impl Engine {
+    /// An engine with its own worker threads; with one thread, none are started.
+    ///
+    /// # Errors
+    /// A thread count of zero or above [`THREADS_MAX`], or threads that do not start.
+    pub fn new(model: Arc<Model>, kernels: Kernels, threads: usize) -> Result<Self, EngineError> {
+        parameter("thread count", threads, THREADS_MAX)?;
+        let pool = match threads {
+            1 => None,
+            count => {
+                let name = |index| format!("engine-{index}");
+                let built = ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
+                Some(built.map_err(|_| EngineError::Threads { count })?)
+            }
+        };
+        Ok(Self { model, kernels, threads, pool, spare: Mutex::default() })
+    }
+
+    /// The model.
+    #[must_use]
+    pub const fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The kernels.
+    #[must_use]
+    pub const fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// A sequence without tokens.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        let model = Arc::clone(&self.model);
+        let cache = Cache::new(model.configuration());
+        Sequence { model, cache, len: 0 }
+    }
+
+    /// Appends tokens to sequences, all in one pass; `logits` gets the wanted ones in order.
+    ///
+    /// Each entry of `logits` has one integer per token of the vocabulary, with the manifest's
+    /// `logit_bits` fraction bits. On an error every sequence is as it was.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary, a full context, an empty span or pass, a sequence of
+    /// another model, or a value beyond a bound of the arithmetic.
+    pub fn extend(
+        &self,
+        spans: &mut [Span<'_>],
+        wanted: Wanted,
+        logits: &mut Vec<Vec<i32>>,
+    ) -> Result<(), EngineError> {
+        let slots = self.slots(spans)?;
+        let count = match wanted {
+            Wanted::Nothing => 0,
+            Wanted::Last => spans.len(),
+            Wanted::All => slots.len(),
+        };
+        logits.resize_with(count, Vec::new);
+        let mut lanes = self.take_lanes(slots.len());
+        let result = match &self.pool {
+            None => self.pass(spans, &slots, wanted, &mut lanes, logits),
+            Some(pool) => {
+                pool.install(|| self.pass(spans, &slots, wanted, &mut lanes, logits))
+            }
+        };
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(lanes);
+        let head_dim = self.model.configuration().head_dim as usize;
+        for span in spans {
+            match result {
+                Ok(()) => span.sequence.len += span.tokens.len(),
+                Err(_) => span.sequence.cache.truncate(span.sequence.len, head_dim),
+            }
+        }
+        result
+    }
+
+    /// Appends one token to each sequence: one step of batched decoding.
+    ///
+    /// # Errors
+    /// As [`extend`](Self::extend).
+    pub fn step(
+        &self,
+        sequences: &mut [&mut Sequence],
+        tokens: &[u32],
+        logits: &mut Vec<Vec<i32>>,
+    ) -> Result<(), EngineError> {
+        let spans = sequences.iter_mut().zip(tokens.chunks(1));
+        let mut spans: Vec<_> =
+            spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
+        self.extend(&mut spans, Wanted::Last, logits)
+    }
+
+    /// Appends a text in chunks; `logits` gets those of its last token.
+    ///
+    /// # Errors
+    /// As [`extend`](Self::extend), and a chunk length of zero or above [`PASS_TOKENS_MAX`].
+    pub fn prefill(
+        &self,
+        sequence: &mut Sequence,
+        tokens: &[u32],
+        chunk_len: usize,
+        logits: &mut Vec<Vec<i32>>,
+    ) -> Result<(), EngineError> {
+        parameter("chunk length", chunk_len, PASS_TOKENS_MAX)?;
+        let chunks = tokens.chunks(chunk_len);
+        let last = chunks.len().checked_sub(1).ok_or(EngineError::EmptyInput)?;
+        for (index, tokens) in chunks.enumerate() {
+            let wanted = if index == last { Wanted::Last } else { Wanted::Nothing };
+            self.extend(&mut [Span { sequence, tokens }], wanted, logits)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the logits after each token of a text, in order, to `on_logits` with its index.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill).
+    pub fn logits_of(
+        &self,
+        tokens: &[u32],
+        chunk_len: usize,
+        on_logits: &mut dyn FnMut(usize, &[i32]),
+    ) -> Result<(), EngineError> {
+        parameter("chunk length", chunk_len, PASS_TOKENS_MAX)?;
+        let (mut sequence, mut logits) = (self.sequence(), vec![]);
+        for (index, tokens) in tokens.chunks(chunk_len).enumerate() {
+            let span = Span { sequence: &mut sequence, tokens };
+            self.extend(&mut [span], Wanted::All, &mut logits)?;
+            for (at, logits) in logits.iter().enumerate() {
+                on_logits(index * chunk_len + at, logits);
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest magnitude that a text's residual stream has at the layers' end.
+    pub(crate) fn pass_for_calibration(
+        &self,
+        tokens: &[u32],
+        sequence: &mut Sequence,
+        peak: &mut u64,
+    ) -> Result<(), EngineError> {
+        let mut spans = [Span { sequence, tokens }];
+        let slots = self.slots(&spans)?;
+        let mut lanes = self.take_lanes(slots.len());
+        let result = self.pass(&mut spans, &slots, Wanted::Nothing, &mut lanes, &mut []);
+        for lane in &lanes {
+            *peak = (*peak).max(lane.peak);
+        }
+        let [span] = spans;
+        span.sequence.len += tokens.len();
+        result
+    }
+
+    fn slots(&self, spans: &[Span<'_>]) -> Result<Vec<Slot>, EngineError> {
+        let configuration = self.model.configuration();
+        let (vocabulary, context) = (configuration.vocabulary, configuration.context);
+        let count = spans.iter().map(|span| span.tokens.len()).sum();
+        parameter("tokens of a pass", count, PASS_TOKENS_MAX)?;
+        let mut slots = Vec::with_capacity(count);
+        for (sequence, span) in spans.iter().enumerate() {
+            if !Arc::ptr_eq(&span.sequence.model, &self.model) {
+                return Err(EngineError::ForeignSequence);
+            }
+            if span.tokens.is_empty() {
+                return Err(EngineError::EmptyInput);
+            }
+            let found = (span.sequence.len + span.tokens.len()) as u64;
+            if found > u64::from(context) {
+                return Err(EngineError::Context { found, limit: context });
+            }
+            for (position, token) in (span.sequence.len..).zip(span.tokens) {
+                if *token >= vocabulary {
+                    return Err(EngineError::Token { found: *token, count: vocabulary });
+                }
+                slots.push(Slot { sequence, position, token: *token });
+            }
+        }
+        Ok(slots)
+    }
+
+    fn take_lanes(&self, count: usize) -> Vec<Lane> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = spare.pop().unwrap_or_default();
+        drop(spare);
+        if lanes.len() < count {
+            lanes.resize_with(count, Lane::default);
+        }
+        lanes
+    }
+
+    fn pass(
+        &self,
+        spans: &mut [Span<'_>],
+        slots: &[Slot],
+        wanted: Wanted,
+        lanes: &mut [Lane],
+        logits: &mut [Vec<i32>],
+    ) -> Result<(), EngineError> {
+        let context =
+            Context { model: &self.model, kernels: self.kernels, threads: self.threads };
+        let lanes = &mut lanes[..slots.len()];
+        let mut caches: Vec<_> = spans.iter_mut().map(|span| &mut span.sequence.cache).collect();
+        forward::layers(context, slots, lanes, &mut caches)?;
+        let is_last = |index: usize| {
+            slots.get(index + 1).is_none_or(|next| next.sequence != slots[index].sequence)
+        };
+        let mut ends: Vec<&mut Lane> = lanes
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| match wanted {
+                Wanted::Nothing => false,
+                Wanted::Last => is_last(*index),
+                Wanted::All => true,
+            })
+            .map(|(_, lane)| lane)
+            .collect();
+        if ends.is_empty() {
+            return Ok(());
+        }
+        forward::logits(context, &mut ends, logits)
+    }
+}
+
+impl Sequence {
+    /// How many tokens were computed.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token was computed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+pub(crate) fn parameter(
+    what: &'static str,
+    found: usize,
+    maximum: usize,
+) -> Result<(), EngineError> {
+    if (1..=maximum).contains(&found) {
+        return Ok(());
+    }
+    let (found, maximum) = (found as u64, maximum as u64);
+    Err(EngineError::Parameter { what, found, minimum: 1, maximum })
+}
