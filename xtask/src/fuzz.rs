@@ -2,7 +2,7 @@
 //!
 //! libFuzzer needs LLVM's coverage pass, which stable `rustc` runs when its `-C` flags name it; no
 //! nightly and no sanitizer is involved (the parsers have no unsafe code for one to find). Before
-//! the parsers a canary runs that crashes on one five-byte word: blind luck would need 2⁴⁰ tries,
+//! the parsers a canary runs that crashes on one eight-byte word: blind luck would need 2⁶⁴ tries,
 //! so a fuzzer that finds it does follow coverage, and its silence about the others means something.
 
 use std::collections::BTreeMap;
@@ -75,6 +75,19 @@ pub(crate) fn count(repo: &Repo) -> Result<usize> {
     Ok(targets.len().saturating_sub(1))
 }
 
+/// Folders with first inputs for a target: its own, and those that the manifest names.
+fn seeds(repo: &Repo, target: &str) -> Result<Vec<PathBuf>> {
+    let manifest: toml::Value = toml::from_str(&repo.text(MANIFEST)?)?;
+    let named = ["package", "metadata", "seeds", target]
+        .iter()
+        .try_fold(&manifest, |table, key| table.get(key))
+        .and_then(toml::Value::as_array);
+    let own = format!("fuzz/seeds/{target}");
+    let named = named.into_iter().flatten().filter_map(toml::Value::as_str);
+    let folders = named.chain([own.as_str()]).map(|folder| repo.root().join(folder));
+    Ok(folders.filter(|folder| folder.is_dir()).collect())
+}
+
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
@@ -128,15 +141,11 @@ fn find_canary(repo: &Repo, program: PathBuf) -> Result<()> {
 fn fuzz(repo: &Repo, target: String, program: PathBuf, seconds: u64) -> Result<Outcome> {
     let corpus = repo.root().join("fuzz/corpus").join(&target);
     let artifacts = repo.root().join("fuzz/artifacts").join(&target);
-    let seeds = repo.root().join("fuzz/seeds").join(&target);
     std::fs::create_dir_all(&corpus)?;
     std::fs::create_dir_all(&artifacts)?;
     let mut command = fuzzer(repo, program, seconds);
     command.arg(format!("-artifact_prefix={}/", artifacts.display())).arg(&corpus);
-    if seeds.is_dir() {
-        command.arg(&seeds);
-    }
-    let output = command.output()?;
+    let output = command.args(seeds(repo, &target)?).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         bail!("fuzz target {target} failed; its input lies in fuzz/artifacts/{target}\n{text}");
