@@ -1,0 +1,62 @@
+//! Why a receipt or a key could not be made or read.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why a receipt or a key could not be made or read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// A key file could not be read or written.
+    #[error("key file {path}: {source}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key file is readable by others than its owner.
+    #[error("key file {path} has mode {found:o}, expected 600: others than its owner can read it")]
+    KeyMode {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits found.
+        found: u32,
+    },
+    /// A key file is not of the expected form.
+    #[error("key file {path} does not hold one line `{expected} ` and 64 hexadecimal digits")]
+    KeyForm {
+        /// The file.
+        path: PathBuf,
+        /// The words that begin the line.
+        expected: &'static str,
+    },
+    /// The client's nonce has a length that the format does not allow.
+    #[error("client nonce has {found} bytes, expected 8 to 64")]
+    Nonce {
+        /// The length found.
+        found: usize,
+    },
+    /// Something is too large for the wire format.
+    #[error("{what} has {found} {unit}, the limit is {limit}")]
+    Limit {
+        /// What was measured.
+        what: &'static str,
+        /// The unit of the numbers.
+        unit: &'static str,
+        /// The limit.
+        limit: u64,
+        /// The measure found.
+        found: u64,
+    },
+    /// The log did not take the entry, or has no proof for it.
+    #[error(transparent)]
+    Log(#[from] tally_log::LogError),
+    /// The sequencer did not acknowledge the entry.
+    #[error(transparent)]
+    Sequencer(#[from] tally_log::SequencerError),
+    /// A key name or time that a note cannot carry.
+    #[error(transparent)]
+    Note(#[from] tally_core::note::NoteError),
+}

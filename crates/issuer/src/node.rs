@@ -1,0 +1,127 @@
+//! A node: three keys, a log and its own cosigner, which together issue receipts.
+//!
+//! Every receipt that [`Node::issue`] returns is durable in the log under a checkpoint that the
+//! node's own cosigner signed, whatever happens to the process afterwards.
+
+use std::sync::Arc;
+
+use tally_core::{
+    cosignature::Timestamp,
+    ed25519::{PublicKey, SigningKey},
+    note::{KeyName, VerifierKey},
+    receipt::{Openings, Statement, key_id},
+};
+use tally_log::{Cosigner, Log, LogError, NamedKey, Sequencer, SequencerLimits, Storage};
+
+use crate::{Issued, IssuerError, draft};
+
+/// The three keys of a node, one for each purpose.
+#[derive(Clone, Debug)]
+pub struct NodeKeys {
+    /// Signs statements.
+    pub receipt: SigningKey,
+    /// Signs the log's checkpoints.
+    pub log: SigningKey,
+    /// Cosigns them.
+    pub cosigner: SigningKey,
+}
+
+impl NodeKeys {
+    /// Log and cosigner keys under the names that this node's log has.
+    ///
+    /// The names hold the keys' own identifiers, so two nodes never share an origin.
+    fn named(&self) -> Result<(NamedKey, NamedKey), IssuerError> {
+        let name = |role: &str, key: &SigningKey| -> Result<NamedKey, IssuerError> {
+            let id = key_id(key.public_key().as_bytes()).to_string();
+            let name = KeyName::parse(&format!("{role}.tally.local/{}", &id[..16]))?;
+            Ok(NamedKey::new(name, key.clone()))
+        };
+        Ok((name("log", &self.log)?, name("cosigner", &self.cosigner)?))
+    }
+
+    /// What others need to verify the log's checkpoints and the cosigner's cosignatures.
+    ///
+    /// # Errors
+    /// Never for keys made by this crate; a key name that the note format refuses otherwise.
+    pub fn verifiers(&self) -> Result<(VerifierKey, VerifierKey), IssuerError> {
+        let (log, cosigner) = self.named()?;
+        Ok((log.log_verifier(), cosigner.cosigner_verifier()))
+    }
+}
+
+/// A node, open for the one process that may write its log.
+#[derive(Debug)]
+pub struct Node {
+    key: SigningKey,
+    sequencer: Sequencer,
+}
+
+impl Node {
+    /// Opens log and cosigner, or makes them where there are none.
+    ///
+    /// # Errors
+    /// If another process holds them, they are damaged, or the log was restored from an older
+    /// state than the cosigner has signed.
+    pub fn open(
+        log: Arc<dyn Storage>,
+        cosigner: Arc<dyn Storage>,
+        keys: &NodeKeys,
+    ) -> Result<Self, IssuerError> {
+        let (log_key, cosigner_key) = keys.named()?;
+        let mut cosigner = match Cosigner::open(Arc::clone(&cosigner), cosigner_key.clone()) {
+            Err(LogError::NoLog { .. }) => Cosigner::create(cosigner, cosigner_key)?,
+            opened => opened?,
+        };
+        let verifier = log_key.log_verifier();
+        cosigner.trust(verifier.clone())?;
+        let seen = cosigner.newest(&verifier.name().into())?;
+        let log = match Log::open(Arc::clone(&log), log_key.clone(), seen.as_slice()) {
+            // An empty log beside a cosigner that signed a larger one would be a fork.
+            Err(LogError::NoLog { .. }) if seen.is_none() => Log::create(log, log_key)?,
+            opened => opened?,
+        };
+        let sequencer = Sequencer::new(log, Some(cosigner), SequencerLimits::default());
+        Ok(Self { key: keys.receipt.clone(), sequencer })
+    }
+
+    /// The key under which statements are signed.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
+    /// Issues a receipt; it is durable in the log, and cosigned, when this returns.
+    ///
+    /// Many threads may call this at once and share the log's writes. `now_seconds` is the clock
+    /// that the cosignature states.
+    ///
+    /// # Errors
+    /// If the log or the cosigner refuses; then no receipt exists.
+    pub fn issue(
+        &self,
+        statement: &Statement,
+        openings: Openings,
+        now_seconds: u64,
+    ) -> Result<Issued, IssuerError> {
+        let now = Timestamp::new(now_seconds)?;
+        draft::issue(statement, openings, &self.key, |entry| {
+            let index = self.sequencer.append_wait(entry, now)?;
+            let proof = self.sequencer.prove(index)?;
+            Ok((index.0, proof.encode().into_bytes()))
+        })
+    }
+
+    /// Publishes tiles and checkpoint of everything issued.
+    ///
+    /// # Errors
+    /// If the storage refuses.
+    pub fn publish(&self, now_seconds: u64) -> Result<(), IssuerError> {
+        Ok(self.sequencer.publish(Timestamp::new(now_seconds)?)?)
+    }
+
+    /// The log and its cosigner.
+    #[must_use]
+    pub const fn sequencer(&self) -> &Sequencer {
+        &self.sequencer
+    }
+}
