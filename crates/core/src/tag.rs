@@ -46,6 +46,8 @@ tags! {
     KEY_ID = "key-id/v1";
     /// Root of the openings or objects stored by content.
     OBJECT = "object/v1";
+    /// Checksum of one frame of a log's segment file.
+    FRAME = "frame/v1";
     /// One evidence item referred to by digest.
     EVIDENCE = "evidence/v1";
 }
