@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, Meta};
@@ -34,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) unsafe_lines: Vec<usize>,
     /// Lines with an `#[ignore]` attribute.
     pub(crate) ignored_lines: Vec<usize>,
+    /// Lines with a float type or literal, in items that are not only for tests.
+    pub(crate) float_lines: Vec<usize>,
     /// Lines inside items compiled only for tests.
     pub(crate) test_lines: usize,
 }
@@ -87,6 +90,34 @@ impl Facts {
     }
 }
 
+impl Facts {
+    fn word(&mut self, word: &syn::Ident) {
+        if word == "f32" || word == "f64" {
+            self.float_lines.push(word.span().start().line);
+        }
+    }
+
+    fn walk(&mut self, tokens: TokenStream) {
+        let mut is_attribute = false;
+        for token in tokens {
+            match &token {
+                TokenTree::Ident(word) if word == "unsafe" => {
+                    self.unsafe_lines.push(word.span().start().line);
+                }
+                TokenTree::Ident(word) => self.word(word),
+                TokenTree::Group(group) => {
+                    if is_attribute && group.stream().to_string().starts_with("ignore") {
+                        self.ignored_lines.push(group.span_open().start().line);
+                    }
+                    self.walk(group.stream());
+                }
+                _ => {}
+            }
+            is_attribute = matches!(&token, TokenTree::Punct(mark) if mark.as_char() == '#');
+        }
+    }
+}
+
 impl<'ast> Visit<'ast> for Facts {
     fn visit_item(&mut self, item: &'ast Item) {
         let attributes = match item {
@@ -96,7 +127,7 @@ impl<'ast> Visit<'ast> for Facts {
             Item::Macro(item) => &item.attrs,
             _ => &Vec::new(),
         };
-        let before = self.test_lines;
+        let (before, floats) = (self.test_lines, self.float_lines.len());
         match item {
             Item::Struct(item) => self.name(Kind::Type, &item.ident),
             Item::Enum(item) => self.name(Kind::Type, &item.ident),
@@ -110,6 +141,7 @@ impl<'ast> Visit<'ast> for Facts {
         visit::visit_item(self, item);
         if is_test_only(attributes) {
             let span = item.span();
+            self.float_lines.truncate(floats);
             self.test_lines = before + span.end().line - span.start().line + 1;
         }
     }
@@ -143,14 +175,15 @@ impl<'ast> Visit<'ast> for Facts {
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         // A macro's tokens are no syntax tree, so only their words can be looked at.
-        let line = call.span().start().line;
-        let tokens = spaceless(&call.tokens.to_string());
-        if call.tokens.to_string().split_whitespace().any(|word| word == "unsafe") {
-            self.unsafe_lines.push(line);
-        }
-        if tokens.contains("#[ignore]") || tokens.contains("#[ignore=") {
-            self.ignored_lines.push(line);
-        }
+        self.walk(call.tokens.clone());
+    }
+
+    fn visit_ident(&mut self, word: &'ast syn::Ident) {
+        self.word(word);
+    }
+
+    fn visit_lit_float(&mut self, number: &'ast syn::LitFloat) {
+        self.float_lines.push(number.span().start().line);
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
@@ -176,13 +209,15 @@ impl FileManager {
 impl Visit for FileManager {
     fn handle_it(&self) {}
 }
-macro_call! { unsafe { 1 } }
+macro_call! { "unsafe", unsafe { 1 }, #[ignore] fn f() {} }
 #[cfg(test)]
 mod tests {
     #[test]
     #[ignore]
-    fn sentence() {}
+    fn sentence(x: f64) {}
 }
+const HALF: f32 =
+    0.5;
 "#;
 
     #[test]
@@ -193,7 +228,8 @@ mod tests {
         assert!(facts.attributes.contains("no_std"));
         assert!(facts.attributes.contains("deny(clippy::expect_used)"));
         assert_eq!(facts.unsafe_lines, [7, 13]);
-        assert_eq!(facts.ignored_lines, [17]);
+        assert_eq!(facts.ignored_lines, [13, 17]);
+        assert_eq!(facts.float_lines, [20, 21]);
         assert_eq!(facts.test_lines, 6);
     }
 }

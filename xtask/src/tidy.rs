@@ -21,6 +21,15 @@ const LINES_WARN: usize = 600;
 const TRUSTED_LINES_MAX: usize = 10_000;
 const TRUSTED: &[&str] = &["crates/core/src/", "crates/verifier/src/"];
 
+/// Crates whose results two machines must agree on: no float outside their tests.
+const FLOAT_FREE: &[&str] = &[
+    "crates/core/src/",
+    "crates/engine/src/",
+    "crates/issuer/src/",
+    "crates/log/src/",
+    "crates/verifier/src/",
+];
+
 /// What may lie at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
     ".cargo",
@@ -102,6 +111,11 @@ fn sources(repo: &Repo, findings: &mut Findings) -> Result<usize> {
         }
         for line in facts.ignored_lines {
             findings.add(format!("{path}:{line}: a test is ignored"));
+        }
+        if FLOAT_FREE.iter().any(|folder| path.starts_with(folder)) && !is_test_file(path) {
+            for line in facts.float_lines {
+                findings.add(format!("{path}:{line}: a float where two machines must agree"));
+            }
         }
         if TRUSTED.iter().any(|folder| path.starts_with(folder)) && !is_test_file(path) {
             trusted += lines - facts.test_lines;
