@@ -43,6 +43,12 @@ impl Faulty {
         Self { inner, plan: Arc::new(plan) }
     }
 
+    /// Another storage whose steps are counted together with this one's.
+    #[must_use]
+    pub fn beside(&self, inner: Arc<dyn Storage>) -> Self {
+        Self { inner, plan: Arc::clone(&self.plan) }
+    }
+
     /// How many steps have been taken.
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
