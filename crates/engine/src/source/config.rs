@@ -1,0 +1,194 @@
+//! `config.json` of a Llama: its shape, and the refusal of what would be computed otherwise.
+
+use super::decimal::Decimal;
+use super::error::SourceError;
+use super::json::Fields;
+
+const FILE: &str = "config.json";
+
+/// Widest hidden state and feed-forward, in channels.
+pub const WIDTH_MAX: u32 = 1 << 17;
+/// Most decoder layers.
+pub const LAYERS_MAX: u32 = 1 << 10;
+/// Most attention heads.
+pub const HEADS_MAX: u32 = 1 << 10;
+/// Widest attention head, in channels.
+pub const HEAD_DIM_MAX: u32 = 1 << 12;
+/// Most tokens of a vocabulary.
+pub const VOCABULARY_MAX: u32 = 1 << 20;
+/// Longest context, in positions.
+pub const POSITIONS_MAX: u32 = 1 << 22;
+/// Most end tokens.
+pub const END_TOKENS_MAX: usize = 64;
+
+/// Fields that do not change what a trained model computes.
+const IGNORED: &[&str] = &[
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "dtype",
+    "initializer_range",
+    "pad_token_id",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+];
+
+/// The shape of a Llama and the numbers that its arithmetic needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// Channels of the residual stream.
+    pub hidden_size: u32,
+    /// Channels of the feed-forward.
+    pub intermediate_size: u32,
+    /// Decoder layers.
+    pub layer_count: u32,
+    /// Query heads; a multiple of `kv_head_count`.
+    pub head_count: u32,
+    /// Key and value heads.
+    pub kv_head_count: u32,
+    /// Channels of one head; even.
+    pub head_dim: u32,
+    /// Tokens of the vocabulary.
+    pub vocabulary_size: u32,
+    /// Positions of the context.
+    pub context_len: u32,
+    /// What RMSNorm adds to the mean square.
+    pub rms_norm_eps: Decimal,
+    /// Base of the rotation speeds.
+    pub rope_theta: Decimal,
+    /// Whether the output projection is the embedding.
+    pub is_head_tied: bool,
+    /// The token that begins a text, if any.
+    pub begin_token: Option<u32>,
+    /// The tokens that end a text, in increasing order.
+    pub end_tokens: Vec<u32>,
+}
+
+impl SourceConfig {
+    /// Parses `config.json`.
+    ///
+    /// # Errors
+    /// A missing, mistyped or unknown field, a number out of range, or a feature that is not
+    /// computed here.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SourceError> {
+        let mut fields = Fields::parse(FILE, bytes)?;
+        refuse_features(&mut fields)?;
+        let hidden_size = required(&mut fields, "hidden_size", WIDTH_MAX)?;
+        let head_count = required(&mut fields, "num_attention_heads", HEADS_MAX)?;
+        let kv_head_count = fields.integer("num_key_value_heads", 1, HEADS_MAX)?;
+        let kv_head_count = kv_head_count.unwrap_or(head_count);
+        divide("num_attention_heads", head_count, kv_head_count)?;
+        let head_dim = match fields.integer("head_dim", 2, HEAD_DIM_MAX)? {
+            Some(head_dim) => head_dim,
+            None => divide("hidden_size", hidden_size, head_count)?,
+        };
+        divide("head_dim", head_dim, 2)?;
+        let rms_norm_eps = fields.decimal("rms_norm_eps")?;
+        let vocabulary_size = required(&mut fields, "vocab_size", VOCABULARY_MAX)?;
+        let config = Self {
+            hidden_size,
+            intermediate_size: required(&mut fields, "intermediate_size", WIDTH_MAX)?,
+            layer_count: required(&mut fields, "num_hidden_layers", LAYERS_MAX)?,
+            head_count,
+            kv_head_count,
+            head_dim,
+            vocabulary_size,
+            context_len: required(&mut fields, "max_position_embeddings", POSITIONS_MAX)?,
+            rms_norm_eps: rms_norm_eps.ok_or_else(|| fields.missing("rms_norm_eps"))?,
+            rope_theta: rope_theta(&mut fields)?,
+            is_head_tied: fields
+                .optional("tie_word_embeddings", "true or false")?
+                .unwrap_or_default(),
+            begin_token: fields.integer("bos_token_id", 0, vocabulary_size - 1)?,
+            end_tokens: end_tokens(&mut fields, vocabulary_size)?,
+        };
+        fields.refuse_rest(IGNORED)?;
+        Ok(config)
+    }
+}
+
+fn refuse_features(fields: &mut Fields) -> Result<(), SourceError> {
+    let mut is_llama = false;
+    if let Some(found) = fields.optional::<String>("model_type", "a text")? {
+        is_llama = found == "llama";
+        if !is_llama {
+            let found = super::error::shown(&found);
+            return Err(SourceError::Feature { field: "model_type", found, supported: "llama" });
+        }
+    }
+    if !is_llama {
+        return Err(fields.missing("model_type"));
+    }
+    fields.refuse_unless("hidden_act", &["\"silu\""], "\"silu\"")?;
+    for field in ["attention_bias", "mlp_bias"] {
+        fields.refuse_unless(field, &["false"], "false")?;
+    }
+    for field in ["rope_scaling", "sliding_window", "quantization_config", "layer_types"] {
+        fields.refuse_unless(field, &[], "null")?;
+    }
+    for field in ["pretraining_tp", "partial_rotary_factor"] {
+        fields.refuse_unless(field, &["1", "1.0"], "1")?;
+    }
+    Ok(())
+}
+
+/// `rope_theta`, or the one in `rope_parameters`, or the family's default of 10,000.
+fn rope_theta(fields: &mut Fields) -> Result<Decimal, SourceError> {
+    let mut theta = fields.decimal("rope_theta")?;
+    if let Some(mut parameters) = fields.object("rope_parameters")? {
+        parameters.refuse_unless("rope_type", &["\"default\""], "\"default\"")?;
+        parameters.refuse_unless("partial_rotary_factor", &["1", "1.0"], "1")?;
+        theta = parameters.decimal("rope_theta")?.or(theta);
+        parameters.refuse_rest(&[])?;
+    }
+    let default = Decimal::new(1, 4).ok_or_else(|| fields.missing("rope_theta"))?;
+    Ok(theta.unwrap_or(default))
+}
+
+/// `eos_token_id`: one token or a list.
+fn end_tokens(fields: &mut Fields, vocabulary_size: u32) -> Result<Vec<u32>, SourceError> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum EndTokens {
+        One(u64),
+        Several(Vec<u64>),
+    }
+    let found = fields.optional("eos_token_id", "a token id or a list of them")?;
+    let found = match found {
+        None => Vec::new(),
+        Some(EndTokens::One(token)) => vec![token],
+        Some(EndTokens::Several(tokens)) => tokens,
+    };
+    let out_of_range = |field, found, minimum, maximum| SourceError::FieldRange {
+        file: FILE,
+        field,
+        found,
+        minimum,
+        maximum,
+    };
+    if found.len() > END_TOKENS_MAX {
+        let (found, maximum) = (found.len() as u64, END_TOKENS_MAX as u64);
+        return Err(out_of_range("eos_token_id count", found, 0, maximum));
+    }
+    let parse = |token: u64| {
+        let in_range = u32::try_from(token).ok().filter(|token| *token < vocabulary_size);
+        let maximum = u64::from(vocabulary_size) - 1;
+        in_range.ok_or_else(|| out_of_range("eos_token_id", token, 0, maximum))
+    };
+    let mut tokens = found.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    tokens.sort_unstable();
+    tokens.dedup();
+    Ok(tokens)
+}
+
+fn required(fields: &mut Fields, field: &'static str, maximum: u32) -> Result<u32, SourceError> {
+    fields.integer(field, 1, maximum)?.ok_or_else(|| fields.missing(field))
+}
+
+fn divide(field: &'static str, found: u32, divisor: u32) -> Result<u32, SourceError> {
+    if !found.is_multiple_of(divisor) {
+        return Err(SourceError::Divisibility { field, found, divisor });
+    }
+    Ok(found / divisor)
+}

@@ -1,0 +1,215 @@
+//! Every way in which a folder is refused, naming file, field or tensor.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::weights::Shape;
+
+/// Why a folder is not a model that this engine imports.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A file cannot be read.
+    #[error("{file} cannot be read: {kind}")]
+    Read {
+        /// The file.
+        file: &'static str,
+        /// The system's reason.
+        kind: io::ErrorKind,
+    },
+    /// A folder, pipe or device stands where a file is expected.
+    #[error("{file} is not a regular file")]
+    NotAFile {
+        /// The file.
+        file: &'static str,
+    },
+    /// A file is longer than is read.
+    #[error("{file} has {found} bytes, the limit is {limit}")]
+    TooLarge {
+        /// The file.
+        file: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+        /// Its size in bytes.
+        found: u64,
+    },
+    /// The weights are split over several files, which is not supported yet.
+    #[error(
+        "the weights are split by model.safetensors.index.json, expected one model.safetensors"
+    )]
+    Sharded,
+    /// A file is not UTF-8.
+    #[error("{file} is not UTF-8 from byte {offset}")]
+    NotUtf8 {
+        /// The file.
+        file: &'static str,
+        /// Offset of the first bad byte.
+        offset: usize,
+    },
+    /// A file is not a JSON object.
+    #[error("{file} is not a JSON object with distinct names: line {line}, column {column}")]
+    Json {
+        /// The file.
+        file: &'static str,
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Column of the fault, from 1.
+        column: usize,
+    },
+    /// A field is missing.
+    #[error("{file} lacks the field {field}")]
+    FieldMissing {
+        /// The file.
+        file: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// A field has another type than expected.
+    #[error("{file} has {field} = {found}, expected {expected}")]
+    FieldType {
+        /// The file.
+        file: &'static str,
+        /// The field.
+        field: &'static str,
+        /// The type expected.
+        expected: &'static str,
+        /// The JSON text found, shortened.
+        found: String,
+    },
+    /// A number is outside its range.
+    #[error("{file} has {field} = {found}, it must lie in {minimum}..={maximum}")]
+    FieldRange {
+        /// The file.
+        file: &'static str,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// Smallest value taken.
+        minimum: u64,
+        /// Largest value taken.
+        maximum: u64,
+    },
+    /// A number does not divide into whole parts.
+    #[error("config.json has {field} = {found}, it must be a multiple of {divisor}")]
+    Divisibility {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u32,
+        /// What must divide it.
+        divisor: u32,
+    },
+    /// A feature that this engine does not compute.
+    #[error("config.json has {field} = {found}, only {supported} is supported")]
+    Feature {
+        /// The field.
+        field: &'static str,
+        /// The JSON text found, shortened.
+        found: String,
+        /// What would be supported.
+        supported: &'static str,
+    },
+    /// A field whose meaning is not known here, so that ignoring it could change the model.
+    #[error("config.json has {field} = {found}, a field that is not known")]
+    FieldUnknown {
+        /// The field, shortened.
+        field: String,
+        /// The JSON text found, shortened.
+        found: String,
+    },
+    /// The header of the weights is longer than is read, or than the file.
+    #[error("the header of model.safetensors has {found} bytes, at most {limit} are read")]
+    HeaderSize {
+        /// The limit in bytes: that of headers or the file's rest.
+        limit: u64,
+        /// The size that the file states.
+        found: u64,
+    },
+    /// The header of the weights cannot be parsed, or its offsets leave gaps or overlap.
+    #[error("the header of model.safetensors is refused: {reason}")]
+    Header {
+        /// The reason that the format's own library gives.
+        reason: String,
+    },
+    /// More tensors than any model here has.
+    #[error("model.safetensors has {found} tensors, expected {expected}")]
+    TensorCount {
+        /// How many the configuration asks for.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A tensor that the configuration asks for is missing.
+    #[error("tensor {name} is missing, expected shape {expected}")]
+    TensorMissing {
+        /// Its name.
+        name: String,
+        /// The shape it would have.
+        expected: Shape,
+    },
+    /// A tensor that the configuration does not ask for.
+    #[error("tensor {name} of shape {found} is not part of this model")]
+    TensorExtra {
+        /// Its name, shortened.
+        name: String,
+        /// Its shape.
+        found: Shape,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor {name} has shape {found}, expected {expected}")]
+    TensorShape {
+        /// Its name.
+        name: String,
+        /// The shape that the configuration says.
+        expected: Shape,
+        /// The shape found.
+        found: Shape,
+    },
+    /// A tensor's elements are of a type that is not read.
+    #[error("tensor {name} has elements of type {found}, expected F32, F16 or BF16")]
+    TensorType {
+        /// Its name.
+        name: String,
+        /// The type found.
+        found: String,
+    },
+    /// A tensor's bytes are not as many as its shape and type say, or lie outside the file.
+    #[error("tensor {name} lies at bytes {start}..{end} of {available}, expected {expected} bytes")]
+    TensorBytes {
+        /// Its name.
+        name: String,
+        /// Bytes that shape and type ask for.
+        expected: u64,
+        /// First byte of its data.
+        start: u64,
+        /// First byte after its data.
+        end: u64,
+        /// Bytes of data that the file has.
+        available: u64,
+    },
+    /// An element is infinite or not a number.
+    #[error("tensor {name} is not finite at row {row}, column {column}")]
+    NotFinite {
+        /// The tensor's name.
+        name: String,
+        /// Row of the element, from 0.
+        row: usize,
+        /// Column of the element, from 0.
+        column: usize,
+    },
+}
+
+/// Most characters of foreign text that an error repeats.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// Foreign text, escaped and short enough for an error.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String =
+        text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}

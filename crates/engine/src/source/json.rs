@@ -1,0 +1,147 @@
+//! A JSON object as the raw texts of its fields, so that numbers keep their digits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::decimal::Decimal;
+use super::error::{SourceError, shown};
+
+/// The fields of one object of one file; a name that occurs twice is refused.
+pub(super) struct Fields {
+    file: &'static str,
+    fields: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Fields {
+    /// Parses a whole file.
+    pub(super) fn parse(file: &'static str, bytes: &[u8]) -> Result<Self, SourceError> {
+        let text = parse_utf8(file, bytes)?;
+        let distinct: Distinct = serde_json::from_str(text).map_err(|error| SourceError::Json {
+            file,
+            line: error.line(),
+            column: error.column(),
+        })?;
+        Ok(Self { file, fields: distinct.0 })
+    }
+
+    /// Takes a field that is an object; `None` when it is absent or null.
+    pub(super) fn object(&mut self, field: &'static str) -> Result<Option<Self>, SourceError> {
+        let distinct: Option<Distinct> = self.optional(field, "an object")?;
+        Ok(distinct.map(|distinct| Self { file: self.file, fields: distinct.0 }))
+    }
+
+    /// Takes a field by type; `None` when it is absent or null.
+    pub(super) fn optional<T: DeserializeOwned>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, SourceError> {
+        let Some(raw) = self.fields.remove(field) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map_err(|_| self.wrong(field, expected, raw.get()))
+    }
+
+    /// Takes an integer in a range; `None` when it is absent or null.
+    pub(super) fn integer(
+        &mut self,
+        field: &'static str,
+        minimum: u32,
+        maximum: u32,
+    ) -> Result<Option<u32>, SourceError> {
+        let Some(found) = self.optional::<u64>(field, "a whole number")? else { return Ok(None) };
+        let in_range = u32::try_from(found).ok().filter(|each| (minimum..=maximum).contains(each));
+        in_range.map(Some).ok_or(SourceError::FieldRange {
+            file: self.file,
+            field,
+            found,
+            minimum: minimum.into(),
+            maximum: maximum.into(),
+        })
+    }
+
+    /// Takes a decimal number; `None` when it is absent or null.
+    pub(super) fn decimal(&mut self, field: &'static str) -> Result<Option<Decimal>, SourceError> {
+        let Some(raw) = self.fields.remove(field).filter(|raw| raw.get() != "null") else {
+            return Ok(None);
+        };
+        let expected = "a decimal number that is not negative, of at most 19 digits";
+        let decimal = Decimal::parse(raw.get());
+        decimal.map(Some).ok_or_else(|| self.wrong(field, expected, raw.get()))
+    }
+
+    /// A required field that was not found.
+    pub(super) fn missing(&self, field: &'static str) -> SourceError {
+        SourceError::FieldMissing { file: self.file, field }
+    }
+
+    /// Refuses a field unless it is absent, null, or one of the JSON texts `supported`.
+    pub(super) fn refuse_unless(
+        &mut self,
+        field: &'static str,
+        texts: &[&str],
+        supported: &'static str,
+    ) -> Result<(), SourceError> {
+        match self.fields.remove(field) {
+            Some(raw) if raw.get() != "null" && !texts.contains(&raw.get()) => {
+                Err(SourceError::Feature { field, found: shown(raw.get()), supported })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses the first field that was not taken, is not in `ignored` and says something.
+    pub(super) fn refuse_rest(&self, ignored: &[&str]) -> Result<(), SourceError> {
+        let says_something = |raw: &RawValue| !matches!(raw.get(), "null" | "false");
+        let unknown = self
+            .fields
+            .iter()
+            .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(raw));
+        match unknown {
+            Some((field, raw)) => {
+                Err(SourceError::FieldUnknown { field: shown(field), found: shown(raw.get()) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn wrong(&self, field: &'static str, expected: &'static str, found: &str) -> SourceError {
+        SourceError::FieldType { file: self.file, field, expected, found: shown(found) }
+    }
+}
+
+/// The bytes of a file as text.
+pub(super) fn parse_utf8<'a>(file: &'static str, bytes: &'a [u8]) -> Result<&'a str, SourceError> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| SourceError::NotUtf8 { file, offset: error.valid_up_to() })
+}
+
+struct Distinct(BTreeMap<String, Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DistinctVisitor)
+    }
+}
+
+struct DistinctVisitor;
+
+impl<'de> Visitor<'de> for DistinctVisitor {
+    type Value = Distinct;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with distinct names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name occurs twice"));
+            }
+        }
+        Ok(Distinct(fields))
+    }
+}

@@ -1,0 +1,155 @@
+//! Tensors: exact elements, and every way in which a file may lie.
+
+use super::*;
+
+/// Bytes of every expected tensor, as (name, type, shape, data).
+fn parts(config: &SourceConfig) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    let of_shape = |(name, shape): (String, Shape)| {
+        let text = shape.to_string();
+        let lens: Vec<usize> =
+            text.trim_matches(['(', ')']).split(", ").map(|len| len.parse().unwrap()).collect();
+        let data = vec![0; 2 * lens.iter().product::<usize>()];
+        (name, Dtype::BF16, lens, data)
+    };
+    super::super::weights::expected_tensors(config).into_iter().map(of_shape).collect()
+}
+
+fn file_of(parts: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    let view = |(name, dtype, shape, data): &(String, Dtype, Vec<usize>, Vec<u8>)| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), data.clone().leak()).unwrap())
+    };
+    safetensors::serialize(parts.iter().map(view), None).unwrap()
+}
+
+fn config() -> SourceConfig {
+    super::parse(CONFIG).unwrap()
+}
+
+/// The error for the parts after one change.
+fn refusal(change: impl FnOnce(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>)) -> String {
+    let mut parts = parts(&config());
+    change(&mut parts);
+    Weights::parse(file_of(&parts), &config()).unwrap_err().to_string()
+}
+
+#[test]
+fn elements_of_every_type_are_exact_numbers() {
+    let mut parts = parts(&config());
+    let norm = parts.iter_mut().find(|part| part.0 == "model.norm.weight").unwrap();
+    let values = [1.0_f32, -0.5, 0.0, -0.0, f32::MIN_POSITIVE / 8.0, f32::MAX, -3.25, 1e-3];
+    norm.1 = Dtype::F32;
+    norm.3 = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let up = parts.iter_mut().find(|part| part.0.ends_with("0.mlp.up_proj.weight")).unwrap();
+    up.1 = Dtype::F16;
+    // 1, −2, the smallest subnormal, the largest number of F16.
+    up.3[16..24].copy_from_slice(&[0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b]);
+    let gate = parts.iter_mut().find(|part| part.0.ends_with("1.mlp.gate_proj.weight")).unwrap();
+    // In BF16: 1, the smallest subnormal, −the largest number.
+    gate.3[..6].copy_from_slice(&[0x80, 0x3f, 0x01, 0x00, 0x7f, 0xff]);
+    let weights = Weights::parse(file_of(&parts), &config()).unwrap();
+    let row = |name: &str, row| -> Vec<(i32, i32)> {
+        let tensor = weights.tensor(name).unwrap();
+        let pair = |dyadic: Result<Dyadic, _>| dyadic.map(|each| (each.mantissa, each.exponent));
+        tensor.row(row).map(|each| pair(each).unwrap()).collect()
+    };
+    for (found, value) in row("model.norm.weight", 0).into_iter().zip(values) {
+        assert_eq!(f64::from(found.0) * 2_f64.powi(found.1), f64::from(value));
+    }
+    let found = row("model.layers.0.mlp.up_proj.weight", 1);
+    assert_eq!(found[..5], [(1 << 10, -10), (-(1 << 10), -9), (1, -24), (0x7ff, 5), (0, 0)]);
+    let found = row("model.layers.1.mlp.gate_proj.weight", 0);
+    assert_eq!(found[..3], [(1 << 7, -7), (1, -133), (-0xff, 120)]);
+    let tensor = weights.tensor("model.embed_tokens.weight").unwrap();
+    assert_eq!((tensor.row_count(), tensor.column_count(), tensor.row(4).len()), (5, 8, 8));
+    assert_eq!(tensor.row(5).len(), 0);
+    assert!(weights.tensor("lm_head.weight").is_none());
+}
+
+#[test]
+fn an_element_that_is_not_finite_is_named_by_row_and_column() {
+    for bytes in [[0x80, 0x7f], [0x80, 0xff], [0xc0, 0x7f]] {
+        let mut parts = parts(&config());
+        parts[0].3[2 * (3 * 8 + 6)..][..2].copy_from_slice(&bytes);
+        let weights = Weights::parse(file_of(&parts), &config()).unwrap();
+        let name = parts[0].0.clone();
+        let found = weights.tensor(&name).unwrap().row(3).find_map(Result::err);
+        assert_eq!(found, Some(SourceError::NotFinite { name, row: 3, column: 6 }));
+    }
+}
+
+#[test]
+fn tensors_missing_extra_misshapen_or_of_another_type_are_named() {
+    assert_eq!(
+        refusal(|parts| {
+            parts.retain(|part| part.0 != "model.norm.weight");
+        }),
+        "tensor model.norm.weight is missing, expected shape (8)"
+    );
+    assert_eq!(
+        refusal(|parts| parts.push(("extra".into(), Dtype::U8, vec![3], vec![0; 3]))),
+        "tensor extra of shape (3) is not part of this model"
+    );
+    assert_eq!(
+        refusal(|parts| parts[0].2 = vec![8, 5]),
+        "tensor model.embed_tokens.weight has shape (8, 5), expected (5, 8)"
+    );
+    assert_eq!(
+        refusal(|parts| parts[0].1 = Dtype::I16),
+        "tensor model.embed_tokens.weight has elements of type I16, expected F32, F16 or BF16"
+    );
+    let untied = super::altered("\"tie_word_embeddings\": true", "\"use_cache\": true").unwrap();
+    let error = Weights::parse(file_of(&parts(&config())), &untied).unwrap_err();
+    assert_eq!(error.to_string(), "tensor lm_head.weight is missing, expected shape (5, 8)");
+}
+
+#[test]
+fn files_cut_lengthened_or_lying_are_refused() {
+    let whole = file_of(&parts(&config()));
+    let parse = |bytes: &[u8]| Weights::parse(bytes.to_vec(), &config());
+    assert!(parse(&whole).is_ok());
+    let header = 8 + u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
+    for len in [0, 7, 8, 9, header - 1, header, header + 1, whole.len() - 1] {
+        assert!(parse(&whole[..len]).is_err(), "cut to {len}");
+    }
+    assert!(parse(&[&whole[..], &[0]].concat()).is_err(), "a byte follows");
+    let mut long = whole.clone();
+    long[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let expected = SourceError::HeaderSize { limit: whole.len() as u64 - 8, found: u64::MAX };
+    assert_eq!(parse(&long).unwrap_err(), expected);
+    // Every single digit of the header changed: shapes, offsets and sizes cannot all agree.
+    for index in (8..header).filter(|index| whole[*index].is_ascii_digit()) {
+        let mut altered = whole.clone();
+        altered[index] = if altered[index] == b'9' { b'8' } else { altered[index] + 1 };
+        let refused = parse(&altered).is_err();
+        let may_differ = whole[index - 2..index].ends_with(b"F");
+        assert!(refused || may_differ, "digit at {index}");
+    }
+}
+
+#[test]
+fn a_folder_is_read_whole_with_the_digests_of_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let read = || Source::read(folder.path());
+    let not_found = std::io::ErrorKind::NotFound;
+    assert_eq!(read().unwrap_err(), SourceError::Read { file: "config.json", kind: not_found });
+    write("config.json", CONFIG.as_bytes());
+    assert!(matches!(read(), Err(SourceError::Read { file: "tokenizer.json", .. })));
+    write("tokenizer.json", b"{}");
+    assert!(matches!(read(), Err(SourceError::Read { file: "model.safetensors", .. })));
+    write("model.safetensors.index.json", b"{}");
+    assert_eq!(read().unwrap_err(), SourceError::Sharded);
+    write("model.safetensors", &file_of(&parts(&config())));
+    let source = read().unwrap();
+    let names: Vec<_> = source.files.iter().map(|file| file.name).collect();
+    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
+    assert_eq!(source.files[0].digest, Digest::of_content(CONFIG.as_bytes()));
+    assert_eq!(source.files[0].size_bytes, CONFIG.len() as u64);
+    write("config.json", &vec![b' '; 1 << 20 | 1]);
+    let (limit, found) = (1 << 20, 1 << 20 | 1);
+    let expected = SourceError::TooLarge { file: "config.json", limit, found };
+    assert_eq!(read().unwrap_err(), expected);
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    fs::create_dir(folder.path().join("config.json")).unwrap();
+    assert_eq!(read().unwrap_err(), SourceError::NotAFile { file: "config.json" });
+}
