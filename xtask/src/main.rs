@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program for a terminal prints its results")]
 #![expect(clippy::print_stderr, reason = "a program for a terminal prints its findings")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -17,6 +18,7 @@ mod coverage;
 mod deny;
 mod findings;
 mod fuzz;
+mod identical;
 mod layers;
 mod repo;
 mod rust;
@@ -50,6 +52,23 @@ enum Gate {
         /// Only these targets
         targets: Vec<String>,
     },
+    /// One prompt, every kernel, thread count, chunking, batch and build: the same bytes
+    Identical {
+        /// Only this build of xtask, a line for each way
+        #[arg(long, hide = true)]
+        this_build: bool,
+    },
+    /// The child of `soak kill`: issue receipts until killed
+    #[command(hide = true)]
+    IssueLoad {
+        /// Folder of log and cosigner
+        folder: PathBuf,
+        /// Number that makes the receipts of this round distinct
+        round: u64,
+        /// Forget whatever was not synced
+        #[arg(long)]
+        unsynced: bool,
+    },
     /// Long runs, recorded in docs/soak.md
     Soak {
         #[command(subcommand)]
@@ -75,9 +94,14 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
     match gate {
         Gate::Layers => layers::run(repo),
         Gate::Tidy => tidy::run(repo),
-        Gate::Coverage => coverage::run(repo, &[]),
+        Gate::Coverage => coverage::run(repo, tally_verifier::Rejection::CODES),
         Gate::Deny => deny::run_all(repo),
         Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
+        Gate::Identical { this_build: false } => identical::run(repo),
+        Gate::Identical { this_build: true } => identical::run_this_build(repo),
+        Gate::IssueLoad { folder, round, unsynced } => {
+            soak::kill::issue_load(&folder, round, unsynced)
+        }
         Gate::Soak { soak } => soak::run(repo, &soak),
     }
 }

@@ -6,7 +6,11 @@ use clap::Subcommand;
 use crate::fuzz;
 use crate::repo::{Repo, stdout};
 
+pub(crate) mod kill;
 mod mutants;
+
+/// Kill runs shorter than this are not long runs and are not recorded.
+const RECORDED_ROUNDS_MIN: u64 = 100;
 
 /// One kind of long run.
 #[derive(Debug, Subcommand)]
@@ -16,6 +20,15 @@ pub(crate) enum Soak {
         /// Further arguments for `cargo mutants`, such as `--shard 1/8` or `--file PATH`
         #[arg(last = true)]
         arguments: Vec<String>,
+    },
+    /// Kill a process that issues receipts under load; nothing handed out may be missing
+    Kill {
+        /// How often, over the file system and again over a storage that forgets what is unsynced
+        #[arg(long, default_value_t = 100)]
+        rounds: u64,
+        /// Chooses the moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Fuzz every parser for a long time
     Fuzz {
@@ -31,6 +44,17 @@ pub(crate) enum Soak {
 pub(crate) fn run(repo: &Repo, soak: &Soak) -> Result<()> {
     match soak {
         Soak::Mutants { arguments } => mutants::run(repo, arguments),
+        Soak::Kill { rounds, seed } => {
+            for (storage, is_unsynced) in [("file system", false), ("unsynced writes lost", true)] {
+                let result = kill::run(*rounds, is_unsynced, *seed)?;
+                println!("kill, {storage}: {rounds} rounds, {result}");
+                if *rounds >= RECORDED_ROUNDS_MIN {
+                    let amount = format!("{rounds} kills");
+                    record(repo, &format!("kill, {storage}"), &amount, &result)?;
+                }
+            }
+            Ok(())
+        }
         Soak::Fuzz { minutes, targets } => {
             let count = match targets.len() {
                 0 => fuzz::count(repo)?,
