@@ -68,13 +68,7 @@ pub(crate) fn project(
 }
 
 /// Narrows `wide` to int16 and rotates each head of it; returns fraction bits before rotation.
-fn rotate(
-    context: Context<'_>,
-    bits: i32,
-    lane: &mut Lane,
-    cosines: &[i16],
-    sines: &[i16],
-) -> i32 {
+fn rotate(context: Context<'_>, bits: i32, lane: &mut Lane, cosines: &[i16], sines: &[i16]) -> i32 {
     let head_dim = context.model.configuration().head_dim as usize;
     lane.narrow.resize(lane.wide.len(), 0);
     let shift = context.kernels.narrow(&lane.wide, &mut lane.narrow);

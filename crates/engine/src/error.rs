@@ -3,6 +3,8 @@
 use tally_core::cbor::CborError;
 use thiserror::Error;
 
+use crate::sampler::SamplerError;
+
 /// Why the engine refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -50,6 +52,9 @@ pub enum EngineError {
         /// The largest legal value.
         maximum: u64,
     },
+    /// The sampler refused its parameters.
+    #[error("sampler: {0}")]
+    Sampler(#[from] SamplerError),
     /// A sequence that another model began.
     #[error("the sequence was begun by another model")]
     ForeignSequence,

@@ -100,7 +100,9 @@ pub(crate) fn layers(
         })?;
         each(context, lanes, |lane| norm(context, lane, view.feed_forward_norm));
         linear::apply(context, lanes, &[view.gate, view.up]);
-        try_each(context, slots, lanes, |_, lane| activate(context, view.gate, view.up, layer, lane))?;
+        try_each(context, slots, lanes, |_, lane| {
+            activate(context, view.gate, view.up, layer, lane)
+        })?;
         linear::apply(context, lanes, &[view.down]);
         try_each(context, slots, lanes, |_, lane| {
             add_to_residual(context, view.down, layer, Operation::FeedForwardResidual, lane)

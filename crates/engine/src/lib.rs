@@ -11,10 +11,15 @@ mod cache;
 pub mod error;
 pub mod fixed;
 mod forward;
+pub mod generate;
+pub mod import;
 pub mod kernel;
 mod linear;
 pub mod model;
+pub mod replay;
+pub mod sampler;
 pub mod session;
+pub mod source;
 
 pub use error::{EngineError, ModelError, Operation};
 pub use kernel::Kernels;

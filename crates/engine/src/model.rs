@@ -32,6 +32,7 @@ compile_error!("kernels read the little-endian parts of a model file where they 
 #[derive(Debug)]
 pub struct Model {
     storage: Storage,
+    start: usize,
     manifest: Manifest,
     root: Digest,
     tensors: Tensors,
@@ -155,6 +156,14 @@ impl Model {
         self.manifest.configuration.context
     }
 
+    /// The bytes of the part of that name.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&[u8]> {
+        let part = self.manifest.parts.iter().find(|part| part.name == name)?;
+        let begin = self.start + container::index(part.offset);
+        Some(self.bytes(&(begin..begin + container::index(part.size_bytes))))
+    }
+
     /// The bytes of `tokenizer.json`.
     #[must_use]
     pub fn tokenizer(&self) -> &[u8] {
@@ -239,8 +248,8 @@ impl Model {
         let mut parts = PartReader { file: storage.bytes(), frame: &frame, next: 0 };
         let tensors = Tensors::read(&mut parts)?;
         let root = container::root(storage.bytes(), &frame);
-        let manifest = frame.manifest;
-        Ok(Self { manifest, root, tensors, storage })
+        let container::Frame { manifest, start } = frame;
+        Ok(Self { start, manifest, root, tensors, storage })
     }
 }
 

@@ -10,6 +10,9 @@ use crate::forward::{self, Context, Lane, Slot};
 use crate::kernel::Kernels;
 use crate::model::Model;
 
+#[cfg(test)]
+mod tests;
+
 /// Most worker threads.
 pub const THREADS_MAX: usize = 256;
 /// Most tokens in one pass: bounds a workspace.
@@ -118,9 +121,7 @@ impl Engine {
         let mut lanes = self.take_lanes(slots.len());
         let result = match &self.pool {
             None => self.pass(spans, &slots, wanted, &mut lanes, logits),
-            Some(pool) => {
-                pool.install(|| self.pass(spans, &slots, wanted, &mut lanes, logits))
-            }
+            Some(pool) => pool.install(|| self.pass(spans, &slots, wanted, &mut lanes, logits)),
         };
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(lanes);
         let head_dim = self.model.configuration().head_dim as usize;
@@ -144,8 +145,7 @@ impl Engine {
         logits: &mut Vec<Vec<i32>>,
     ) -> Result<(), EngineError> {
         let spans = sequences.iter_mut().zip(tokens.chunks(1));
-        let mut spans: Vec<_> =
-            spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
+        let mut spans: Vec<_> = spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
         self.extend(&mut spans, Wanted::Last, logits)
     }
 
@@ -256,8 +256,7 @@ impl Engine {
         lanes: &mut [Lane],
         logits: &mut [Vec<i32>],
     ) -> Result<(), EngineError> {
-        let context =
-            Context { model: &self.model, kernels: self.kernels, threads: self.threads };
+        let context = Context { model: &self.model, kernels: self.kernels, threads: self.threads };
         let lanes = &mut lanes[..slots.len()];
         let mut caches: Vec<_> = spans.iter_mut().map(|span| &mut span.sequence.cache).collect();
         forward::layers(context, slots, lanes, &mut caches)?;

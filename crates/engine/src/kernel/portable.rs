@@ -293,7 +293,7 @@ pub(super) fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]) {
 pub(super) fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]) {
     // Beyond a lag of 16 every quotient is below 2^−1 in magnitude and rounds to zero.
     let lag = lag.min(24);
-    let divisor = (total as i64) << lag.saturating_sub(8);
+    let divisor = total.cast_signed() << lag.saturating_sub(8);
     let up = 8_u32.saturating_sub(lag);
     for (out, sum) in out.iter_mut().zip(sums) {
         *out = (2 * (*sum << up) + divisor).div_euclid(2 * divisor) as i16;

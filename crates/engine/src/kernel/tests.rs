@@ -48,13 +48,23 @@ fn linear_equals_the_sum_of_products_for_every_kernel_shape_and_extreme() {
             for (rows, tokens) in [(1, 1), (3, 2), (4, 1), (5, 3), (8, 5)] {
                 for extreme in [false, true] {
                     let weights: Vec<i8> = (0..rows * width)
-                        .map(|_| if extreme { [127, -127][(next() & 1) as usize] } else { (next() as i8).max(-127) })
+                        .map(|_| {
+                            if extreme {
+                                [127, -127][(next() & 1) as usize]
+                            } else {
+                                (next() as i8).max(-127)
+                            }
+                        })
                         .collect();
                     let xs: Vec<Vec<i16>> = (0..tokens)
                         .map(|_| {
                             (0..width)
                                 .map(|_| {
-                                    if extreme { [32_767, -32_767, 0, -1][(next() & 3) as usize] } else { next() as i16 }
+                                    if extreme {
+                                        [32_767, -32_767, 0, -1][(next() & 3) as usize]
+                                    } else {
+                                        next() as i16
+                                    }
                                 })
                                 .collect()
                         })
@@ -107,7 +117,9 @@ fn rounding_is_floor_of_x_plus_a_half_for_every_sign_and_shift() {
 fn the_least_exponent_is_least_and_within_its_limit() {
     for limit in [portable::INT8_MAX, portable::INT16_MAX, portable::NORM_MAX] {
         for bits in 0..61 {
-            for max in [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1, (2 << bits) - (1 << bits) / 128] {
+            for max in
+                [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1, (2 << bits) - (1 << bits) / 128]
+            {
                 let e = portable::least_exponent(max, limit);
                 let rounded = |e| portable::round_shift(max.cast_signed(), e).unsigned_abs();
                 assert!(rounded(e) <= limit, "{max} {limit}");
@@ -133,7 +145,7 @@ fn the_inverse_root_satisfies_its_two_inequalities() {
                     .max(1);
                 let target = u128::from(width) << (2 * half_k);
                 let root = root as u128;
-                assert!(root < 1 << 16 && root >= 1 << 14);
+                assert!((1 << 15..1 << 16).contains(&root));
                 assert!(v * root * root <= target && target < v * (root + 1) * (root + 1));
                 assert!(u128::from(width) << (2 * half_k + 2) >= v << 32, "k is not the largest");
             }

@@ -60,9 +60,9 @@ pub(super) struct Frame {
 
 /// Parses the frame of a whole file and compares every part with what the configuration demands.
 pub(super) fn parse(file: &[u8]) -> Result<Frame, ModelError> {
-    let (head, rest) = file.split_at_checked(HEAD_BYTES).ok_or_else(|| {
-        truncated("head", HEAD_BYTES as u64, file.len() as u64)
-    })?;
+    let (head, rest) = file
+        .split_at_checked(HEAD_BYTES)
+        .ok_or_else(|| truncated("head", HEAD_BYTES as u64, file.len() as u64))?;
     let (magic, length) = head.split_at(MAGIC.len());
     if magic != MAGIC {
         return Err(ModelError::Magic);
@@ -75,9 +75,9 @@ pub(super) fn parse(file: &[u8]) -> Result<Frame, ModelError> {
         return Err(ModelError::ManifestTooLarge { found: length, limit });
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let encoded = rest.get(..length).ok_or_else(|| {
-        truncated("manifest", length as u64, rest.len() as u64)
-    })?;
+    let encoded = rest
+        .get(..length)
+        .ok_or_else(|| truncated("manifest", length as u64, rest.len() as u64))?;
     let manifest = Manifest::parse(encoded)?;
     appraise(&manifest)?;
     let start = (HEAD_BYTES + length).next_multiple_of(ALIGNMENT);

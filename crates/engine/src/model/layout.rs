@@ -145,7 +145,12 @@ impl Configuration {
         ] {
             range(field, found.into(), minimum.into(), maximum.into())?;
         }
-        range("heads · head_dim", u64::from(self.heads) * u64::from(self.head_dim), 1, ROW_LEN_MAX.into())?;
+        range(
+            "heads · head_dim",
+            u64::from(self.heads) * u64::from(self.head_dim),
+            1,
+            ROW_LEN_MAX.into(),
+        )?;
         range("norm_epsilon", self.norm_epsilon, 0, NORM_EPSILON_MAX)?;
         multiple("head_dim", self.head_dim, 2)?;
         multiple("heads", self.heads, self.kv_heads)?;

@@ -4,7 +4,7 @@ use tally_core::Digest;
 use tally_core::cbor::{Cbor, CborError, Decoder, Encoder};
 
 /// Version of the container that this crate reads and writes.
-pub const FORMAT_VERSION: u64 = 1;
+pub(crate) const FORMAT_VERSION: u64 = 1;
 /// Longest name or identifier in a manifest, in bytes.
 pub(super) const TEXT_BYTES_MAX: u64 = 256;
 /// Most source files.

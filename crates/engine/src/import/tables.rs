@@ -1,0 +1,107 @@
+//! The tables that every model file carries: rotation, exponential and the bend of SiLU.
+//!
+//! Made from integers alone, so every machine makes the same ones; a model commits to their bytes.
+
+use std::sync::OnceLock;
+
+use crate::fixed::{Fixed, RopeFrequencies};
+use crate::model::layout::{EXPONENTIAL_BITS, GATE_BITS, ROTATION_BITS, SCORE_BITS, TABLE_LEN};
+
+/// Entry D is floor((2^16 − 1)·e^(−D/2^12) + 1/2), as little-endian uint16.
+pub(crate) fn exponential() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let one = (1_u64 << EXPONENTIAL_BITS) - 1;
+        let entry = |index: i64| {
+            let power = Fixed::from_ratio(-index, 1 << SCORE_BITS).and_then(Fixed::exp);
+            power.unwrap_or(Fixed::ZERO).scaled(one)
+        };
+        entries(|index| u16::try_from(entry(index)).unwrap_or_default().to_le_bytes())
+    })
+}
+
+/// Entry a is floor(2^12·ψ(a/2^12) + 1/2) with ψ(x) = −x/(1 + e^x), as little-endian int16.
+///
+/// SiLU(x) = max(x, 0) + ψ(|x|), so a ψ of zero beyond the table is the identity above and zero
+/// below.
+pub(crate) fn silu() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let entry = |index: i64| {
+            let x = Fixed::from_ratio(-index, 1 << GATE_BITS)?;
+            Some(x.times(x.sigmoid())?.scaled(1 << GATE_BITS))
+        };
+        entries(|index| {
+            let bend = entry(index).and_then(|bend| i16::try_from(bend).ok());
+            bend.unwrap_or_default().to_le_bytes()
+        })
+    })
+}
+
+/// (context, `head_dim`/2) cosines and sines of position · theta^(−2i/`head_dim`), in Q14.
+///
+/// `None` where the frequencies are not defined.
+pub(crate) fn rotation(theta: Fixed, head_dim: u32, context: u32) -> Option<(Vec<u8>, Vec<u8>)> {
+    let frequencies = RopeFrequencies::new(theta, head_dim)?;
+    let (mut cosines, mut sines) = (vec![], vec![]);
+    for position in 0..context {
+        for pair in 0..frequencies.pair_count() {
+            let (cosine, sine) = frequencies.cos_sin(position, pair, ROTATION_BITS)?;
+            cosines.extend_from_slice(&cosine.to_le_bytes());
+            sines.extend_from_slice(&sine.to_le_bytes());
+        }
+    }
+    Some((cosines, sines))
+}
+
+fn entries(entry: impl Fn(i64) -> [u8; 2]) -> Vec<u8> {
+    (0..TABLE_LEN.cast_signed()).flat_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(bytes: &[u8]) -> Vec<i32> {
+        bytes.chunks(2).map(|pair| i32::from(i16::from_le_bytes([pair[0], pair[1]]))).collect()
+    }
+
+    #[test]
+    fn the_exponential_agrees_with_floating_point_and_falls_to_zero() {
+        let entries: Vec<u16> =
+            exponential().chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        assert_eq!(entries.len(), 1 << 16);
+        for (index, entry) in (0_u32..).zip(&entries) {
+            let expected = 65_535.0 * (-f64::from(index) / 4096.0).exp();
+            assert!((f64::from(*entry) - expected).abs() <= 0.500_001, "{index}");
+        }
+        assert_eq!((entries[0], entries[65_535]), (65_535, 0));
+        assert!(entries.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn silu_agrees_with_floating_point_and_is_the_identity_beyond_its_table() {
+        let entries = values(silu());
+        for (index, entry) in (0_u32..).zip(&entries) {
+            let x = f64::from(index) / 4096.0;
+            let expected = -4096.0 * x / (1.0 + x.exp());
+            assert!((f64::from(*entry) - expected).abs() <= 0.500_001, "{index}");
+        }
+        assert_eq!((entries[0], entries[65_535]), (0, 0));
+    }
+
+    #[test]
+    fn rotation_begins_with_no_turn_and_agrees_with_floating_point() {
+        let theta = Fixed::from_ratio(10_000, 1).unwrap();
+        let (cosines, sines) = rotation(theta, 8, 512).unwrap();
+        let (cosines, sines) = (values(&cosines), values(&sines));
+        assert_eq!((&cosines[..4], &sines[..4]), (&[1 << 14; 4][..], &[0; 4][..]));
+        for (index, (cosine, sine)) in cosines.iter().zip(&sines).enumerate() {
+            let position = f64::from(u32::try_from(index / 4).unwrap());
+            let pair = f64::from(u32::try_from(index % 4).unwrap());
+            let angle = position * 10_000_f64.powf(-pair / 4.0);
+            assert!((f64::from(*cosine) - angle.cos() * 16_384.0).abs() < 0.501);
+            assert!((f64::from(*sine) - angle.sin() * 16_384.0).abs() < 0.501);
+        }
+    }
+}

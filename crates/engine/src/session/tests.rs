@@ -1,0 +1,201 @@
+//! The same integers whatever the kernel, thread count, batch and chunking; refusals leave nothing.
+#![expect(clippy::cast_precision_loss, reason = "a comparison with floating point")]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{Engine, PASS_TOKENS_MAX, Sequence, Span, Wanted};
+use crate::error::{EngineError, Operation};
+use crate::import::tiny::{self, RandomTensors};
+use crate::kernel::Kernels;
+use crate::model::Model;
+
+fn engine(kernels: Kernels, threads: usize) -> Engine {
+    Engine::new(tiny::model(), kernels, threads).unwrap()
+}
+
+fn logits_of(engine: &Engine, tokens: &[u32], chunk_len: usize) -> Vec<Vec<i32>> {
+    let mut all = vec![];
+    let collect = &mut |index, logits: &[i32]| {
+        assert_eq!(index, all.len());
+        all.push(logits.to_vec());
+    };
+    engine.logits_of(tokens, chunk_len, collect).unwrap();
+    all
+}
+
+fn text(len: u32) -> Vec<u32> {
+    (0..len).map(|i| (i * i * 31 + 7 * i + 1) % 97).collect()
+}
+
+#[test]
+fn logits_are_those_of_floating_point_up_to_rounding() {
+    for tied in [true, false] {
+        // With a head of 16 channels the weights are exact, so what is left is the activations'.
+        let configuration =
+            crate::model::Configuration { tied, head_dim: 16, ..tiny::configuration() };
+        let tensors = RandomTensors::default();
+        let file = tiny::file(configuration.clone(), &tensors).unwrap();
+        let model = Arc::new(Model::parse(&file).unwrap());
+        let engine = Engine::new(model, Kernels::PORTABLE, 1).unwrap();
+        let tokens = text(60);
+        let exact = logits_of(&engine, &tokens, 16);
+        let float = tiny::float_logits(&configuration, &tensors, &tokens);
+        for (position, (exact, float)) in exact.iter().zip(&float).enumerate() {
+            let exact: Vec<f64> = exact.iter().map(|x| f64::from(*x) / 65_536.0).collect();
+            let error: f64 = exact.iter().zip(float).map(|(a, b)| (a - b).powi(2)).sum();
+            let size: f64 = float.iter().map(|x| x * x).sum();
+            let relative = (error / size).sqrt();
+            assert!(relative < 0.005, "position {position}: relative error {relative}");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_thread_count_and_chunking_gives_the_same_logits() {
+    let tokens = text(90);
+    let law = logits_of(&engine(Kernels::PORTABLE, 1), &tokens, 1);
+    for kernels in Kernels::available() {
+        for threads in [1, 2, 3] {
+            let engine = engine(kernels, threads);
+            for chunk_len in [1, 2, 7, 64, 89, 90, 91] {
+                assert_eq!(
+                    logits_of(&engine, &tokens, chunk_len),
+                    law,
+                    "{kernels:?}, {threads} threads, chunks of {chunk_len}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_sequence_in_a_batch_has_the_logits_it_has_alone(
+        texts in proptest::collection::vec(proptest::collection::vec(0_u32..97, 2..40), 1..6),
+        threads in 1_usize..3,
+        cut in 1_usize..20,
+    ) {
+        let engine = engine(Kernels::detect(), threads);
+        let mut sequences: Vec<Sequence> = texts.iter().map(|_| engine.sequence()).collect();
+        let (mut found, mut logits) = (vec![vec![]; texts.len()], vec![]);
+        // Spans of unequal length in one pass, until every text is used up.
+        let mut offset = 0;
+        while texts.iter().any(|text| text.len() > offset) {
+            let active: Vec<usize> = (0..texts.len()).filter(|i| texts[*i].len() > offset).collect();
+            let mut spans: Vec<Span<'_>> = sequences
+                .iter_mut()
+                .zip(&texts)
+                .filter(|(_, text)| text.len() > offset)
+                .map(|(sequence, text)| {
+                    Span { sequence, tokens: &text[offset..text.len().min(offset + cut)] }
+                })
+                .collect();
+            engine.extend(&mut spans, Wanted::All, &mut logits).unwrap();
+            let mut rows = logits.drain(..);
+            for index in active {
+                let count = texts[index].len().min(offset + cut) - offset;
+                found[index].extend(rows.by_ref().take(count));
+            }
+            drop(rows);
+            offset += cut;
+        }
+        for (text, found) in texts.iter().zip(found) {
+            prop_assert_eq!(found, logits_of(&engine, text, 64));
+        }
+    }
+}
+
+#[test]
+fn steps_give_what_the_same_tokens_give_as_a_prompt() {
+    let engine = engine(Kernels::detect(), 1);
+    let (mut a, mut b) = (engine.sequence(), engine.sequence());
+    let (text_a, text_b) = (text(20), text(30)[10..].to_vec());
+    let mut logits = vec![];
+    for (x, y) in text_a.iter().zip(&text_b) {
+        engine.step(&mut [&mut a, &mut b], &[*x, *y], &mut logits).unwrap();
+    }
+    assert_eq!(Some(&logits[0]), logits_of(&engine, &text_a, 64).last());
+    assert_eq!(Some(&logits[1]), logits_of(&engine, &text_b, 64).last());
+    assert_eq!((a.len(), b.len()), (20, 20));
+}
+
+#[test]
+fn a_pass_refuses_what_is_out_of_range_and_leaves_the_sequence_as_it_was() {
+    let engine = engine(Kernels::detect(), 1);
+    let (mut sequence, mut logits) = (engine.sequence(), vec![]);
+    let context = engine.model().context_len() as usize;
+    engine.prefill(&mut sequence, &text(90), 64, &mut logits).unwrap();
+    let mut extend = |tokens: &[u32]| {
+        let span = Span { sequence: &mut sequence, tokens };
+        let result = engine.extend(&mut [span], Wanted::Last, &mut vec![]);
+        (result, sequence.len())
+    };
+    assert_eq!(extend(&[1, 97]), (Err(EngineError::Token { found: 97, count: 97 }), 90));
+    let full = EngineError::Context { found: 97, limit: 96 };
+    assert_eq!(extend(&text(97)[90..].to_vec()), (Err(full), 90));
+    let empty = |what| EngineError::Parameter {
+        what,
+        found: 0,
+        minimum: 1,
+        maximum: PASS_TOKENS_MAX as u64,
+    };
+    assert_eq!(extend(&[]), (Err(empty("tokens of a pass")), 90));
+    assert_eq!(extend(&text(context as u32)[90..]), (Ok(()), context));
+    assert_eq!(extend(&[1]).1, context);
+    let mut fresh = engine.sequence();
+    assert_eq!(engine.prefill(&mut fresh, &[1], 0, &mut logits), Err(empty("chunk length")));
+    assert_eq!(engine.prefill(&mut fresh, &[], 1, &mut logits), Err(EngineError::EmptyInput));
+}
+
+#[test]
+fn a_sequence_of_another_model_is_refused() {
+    let file = tiny::file(tiny::configuration(), &RandomTensors { seed: 8, ..Default::default() });
+    let other = Arc::new(Model::parse(&file.unwrap()).unwrap());
+    let other = Engine::new(other, Kernels::detect(), 1).unwrap();
+    let span = Span { sequence: &mut other.sequence(), tokens: &[1] };
+    let result = engine(Kernels::detect(), 1).extend(&mut [span], Wanted::Last, &mut vec![]);
+    assert_eq!(result, Err(EngineError::ForeignSequence));
+}
+
+#[test]
+fn thread_counts_of_zero_and_above_the_limit_are_refused() {
+    for threads in [0, super::THREADS_MAX + 1] {
+        let result = Engine::new(tiny::model(), Kernels::detect(), threads);
+        assert!(matches!(result, Err(EngineError::Parameter { what: "thread count", .. })));
+    }
+}
+
+/// The model of most tests with another number in its configuration.
+fn changed(change: impl FnOnce(&mut crate::model::Configuration)) -> Model {
+    tiny::changed(&tiny::file(tiny::configuration(), &RandomTensors::default()).unwrap(), change)
+}
+
+#[test]
+fn an_overflow_is_refused_with_layer_operation_and_bound_and_leaves_no_trace() {
+    // Calibrated for quiet weights, then told to keep far more fraction bits than they leave room for.
+    let tensors = RandomTensors { louder: Some(("down_proj.weight", 14)), ..Default::default() };
+    let file = tiny::file(tiny::configuration(), &tensors).unwrap();
+    let model = tiny::changed(&file, |configuration| configuration.residual_bits = 24);
+    for kernels in Kernels::available() {
+        for threads in [1, 2] {
+            let model = Arc::new(tiny::changed(&file, |c| c.residual_bits = 24));
+            let engine = Engine::new(model, kernels, threads).unwrap();
+            let (mut sequence, mut logits) = (engine.sequence(), vec![]);
+            let result = engine.prefill(&mut sequence, &text(9), 4, &mut logits);
+            let expected = Operation::FeedForwardResidual;
+            assert!(
+                matches!(result, Err(EngineError::Bound { layer: 0, operation, bound, found })
+                    if operation == expected && bound == (1 << 31) - 1 && found > bound),
+                "{result:?}"
+            );
+            assert_eq!(sequence.len(), 0);
+            assert!(sequence.cache.layer(0).iter().all(|head| head.keys.is_empty()));
+        }
+    }
+    assert_eq!(model.configuration().residual_bits, 24);
+    assert_eq!(changed(|_| ()).root(), tiny::model().root());
+}
