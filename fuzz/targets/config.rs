@@ -1,0 +1,16 @@
+//! `config.json` and `tokenizer_config.json` of a folder to import: no bytes make them panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tally_engine::source::{Decimal, SourceConfig, SourceText};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(config) = SourceConfig::parse(data) {
+        assert_eq!(SourceConfig::parse(data), Ok(config));
+    }
+    let _ = SourceText::parse(Some(data), None);
+    let _ = SourceText::parse(None, Some(data.to_vec()));
+    if let Ok(text) = str::from_utf8(data) {
+        let _ = Decimal::parse(text).map(Decimal::fixed);
+    }
+});
