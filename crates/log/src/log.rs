@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Path of the log's lock.
 pub(crate) const LOCK: &str = "lock";

@@ -1,6 +1,9 @@
 //! What is not in published tiles yet, and one way to read nodes from either.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, btree_map},
+};
 
 use tally_core::{
     Digest,
@@ -65,7 +68,7 @@ impl Rows {
 
     /// Takes a completed subtree; keeps it if it stands in a tile.
     pub(crate) fn push_node(&mut self, id: NodeId, hash: Digest) {
-        if id.level % TILE_HEIGHT != 0 {
+        if !id.level.is_multiple_of(TILE_HEIGHT) {
             return;
         }
         let level = usize::from(id.level / TILE_HEIGHT);
@@ -136,21 +139,22 @@ impl<'a> NodeReader<'a> {
     }
 
     /// The hashes of one full published tile from `start` to `end`.
-    fn from_tile(&self, level: u8, start: u64, end: u64) -> Result<Digest, LogError> {
+    fn in_tile(&self, level: u8, start: u64, end: u64) -> Result<Digest, LogError> {
         let tile = full(TileKind::Hashes(level), start / WIDTH)?;
         let mut tiles = self.tiles.borrow_mut();
-        if !tiles.contains_key(&tile) {
-            let (path, bytes) = read_full(self.storage, tile)?;
-            let hashes = tile::parse_hashes(&bytes, TILE_WIDTH)
-                .map_err(|error| LogError::damaged(path, 0, error.into()))?;
-            tiles.insert(tile, hashes);
-        }
+        let hashes = match tiles.entry(tile) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(place) => {
+                let (path, bytes) = read_full(self.storage, tile)?;
+                let hashes = tile::parse_hashes(&bytes, TILE_WIDTH)
+                    .map_err(|error| LogError::damaged(path, 0, error.into()))?;
+                place.insert(hashes)
+            }
+        };
         let first = tile.index() * WIDTH;
         let range = usize::try_from(start - first).ok().zip(usize::try_from(end - first).ok());
-        tiles
-            .get(&tile)
-            .zip(range)
-            .and_then(|(hashes, (from, to))| hashes.get(from..to))
+        range
+            .and_then(|(from, to)| hashes.get(from..to))
             .and_then(fold)
             .ok_or_else(|| LogError::damaged(public_path(tile), 0, Damage::FrameKind))
     }
@@ -165,7 +169,7 @@ impl Nodes for NodeReader<'_> {
         let end = start + (1 << height);
         match self.rows.hashes(level, start, end).and_then(fold) {
             Some(hash) => Ok(hash),
-            None => self.from_tile(level, start, end),
+            None => self.in_tile(level, start, end),
         }
     }
 }

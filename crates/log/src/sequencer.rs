@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::{Cosigner, Log, LogError, segment::BATCH_LEN_MAX};
 
+#[cfg(test)]
+mod tests;
+
 /// How much may wait and how often is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SequencerLimits {
@@ -149,6 +152,12 @@ impl Sequencer {
         let mut work = locked(&self.work);
         let work = work.as_mut().ok_or(SequencerError::Closed)?;
         Ok(act(&mut work.log).map_err(Arc::new)?)
+    }
+
+    /// How many entries wait for the next batch.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        locked(&self.queue).waiting.len()
     }
 
     /// Gives log and cosigner back; who still waits is told that the sequencer is closed.

@@ -1,6 +1,8 @@
 //! The failure matrix: every storage step fails once, without and with having taken effect and, for
 //! writes, half; then the process lives on, or the power is cut.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::sync::Arc;
