@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) ignored_lines: Vec<usize>,
     /// Lines with a float type or literal, in items that are not only for tests.
     pub(crate) float_lines: Vec<usize>,
+    /// Modules in files of their own that are compiled only for tests.
+    pub(crate) test_modules: Vec<String>,
     /// Lines inside items compiled only for tests.
     pub(crate) test_lines: usize,
 }
@@ -140,6 +142,11 @@ impl<'ast> Visit<'ast> for Facts {
         }
         visit::visit_item(self, item);
         if is_test_only(attributes) {
+            if let Item::Mod(module) = item
+                && module.content.is_none()
+            {
+                self.test_modules.push(module.ident.to_string());
+            }
             let span = item.span();
             self.float_lines.truncate(floats);
             self.test_lines = before + span.end().line - span.start().line + 1;
@@ -218,18 +225,24 @@ mod tests {
 }
 const HALF: f32 =
     0.5;
+#[cfg(test)]
+mod oracle;
 "#;
 
     #[test]
     fn names_attributes_unsafe_code_and_test_lines_are_found() {
         let facts = parse("sample.rs", SAMPLE).unwrap();
         let names: Vec<_> = facts.names.iter().map(|n| (n.text.as_str(), n.line)).collect();
-        assert_eq!(names, [("FileManager", 4), ("check_it", 6), ("tests", 15), ("sentence", 18)]);
+        assert_eq!(
+            names,
+            [("FileManager", 4), ("check_it", 6), ("tests", 15), ("sentence", 18), ("oracle", 23)]
+        );
         assert!(facts.attributes.contains("no_std"));
         assert!(facts.attributes.contains("deny(clippy::expect_used)"));
         assert_eq!(facts.unsafe_lines, [7, 13]);
         assert_eq!(facts.ignored_lines, [13, 17]);
         assert_eq!(facts.float_lines, [20, 21]);
-        assert_eq!(facts.test_lines, 6);
+        assert_eq!(facts.test_modules, ["oracle"]);
+        assert_eq!(facts.test_lines, 8);
     }
 }

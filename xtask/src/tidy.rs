@@ -93,10 +93,23 @@ fn top_level(repo: &Repo, findings: &mut Findings) {
 
 /// Rules about Rust files; yields the size of the trusted base.
 fn sources(repo: &Repo, findings: &mut Findings) -> Result<usize> {
-    let mut trusted = 0;
+    let mut files = Vec::new();
     for path in repo.ending(".rs") {
         let text = repo.text(path)?;
         let facts = rust::parse(path, &text)?;
+        files.push((path, text, facts));
+    }
+    let tests: Vec<String> = files
+        .iter()
+        .flat_map(|(path, _, facts)| facts.test_modules.iter().map(|name| module(path, name)))
+        .collect();
+    let is_test = |path: &str| {
+        let inside = |test: &String| path.strip_prefix(test.as_str());
+        path.contains("/tests/")
+            || tests.iter().filter_map(inside).any(|rest| rest == ".rs" || rest.starts_with('/'))
+    };
+    let mut trusted = 0;
+    for (path, text, facts) in &files {
         let lines = text.lines().count();
         if lines > LINES_MAX {
             findings.add(format!("{path} has {lines} lines, limit {LINES_MAX}"));
@@ -109,23 +122,26 @@ fn sources(repo: &Repo, findings: &mut Findings) -> Result<usize> {
         for name in facts.names.iter().filter(|name| !names::is_allowed(name)) {
             findings.add(format!("{path}:{}: the name {} says nothing", name.line, name.text));
         }
-        for line in facts.ignored_lines {
+        for line in &facts.ignored_lines {
             findings.add(format!("{path}:{line}: a test is ignored"));
         }
-        if FLOAT_FREE.iter().any(|folder| path.starts_with(folder)) && !is_test_file(path) {
-            for line in facts.float_lines {
+        if FLOAT_FREE.iter().any(|folder| path.starts_with(folder)) && !is_test(path) {
+            for line in &facts.float_lines {
                 findings.add(format!("{path}:{line}: a float where two machines must agree"));
             }
         }
-        if TRUSTED.iter().any(|folder| path.starts_with(folder)) && !is_test_file(path) {
+        if TRUSTED.iter().any(|folder| path.starts_with(folder)) && !is_test(path) {
             trusted += lines - facts.test_lines;
         }
     }
     Ok(trusted)
 }
 
-fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+/// Where the module `name` of the file at `path` lies, without its ending.
+fn module(path: &str, name: &str) -> String {
+    let stem = path.trim_end_matches(".rs");
+    let folder = ["/lib", "/main", "/mod"].iter().find_map(|root| stem.strip_suffix(root));
+    format!("{}/{name}", folder.unwrap_or(stem))
 }
 
 /// Decision records have a number of their own and stand in the index.
@@ -191,6 +207,12 @@ mod tests {
         for name in ["01-plain", "0001-plain", "001", "001-", "00a-plain", "-plain"] {
             assert_eq!(numbered(name, 3), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_module_lies_beside_a_root_and_below_any_other_file() {
+        assert_eq!(module("crates/core/src/lib.rs", "tests"), "crates/core/src/tests");
+        assert_eq!(module("crates/core/src/cbor.rs", "tests"), "crates/core/src/cbor/tests");
     }
 
     #[test]
