@@ -107,7 +107,8 @@ fn files_cut_lengthened_or_lying_are_refused() {
     let whole = file_of(&parts(&config()));
     let parse = |bytes: &[u8]| Weights::parse(bytes.to_vec(), &config());
     assert!(parse(&whole).is_ok());
-    let header = 8 + u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
+    let header = u64::from_le_bytes(*whole.first_chunk().unwrap());
+    let header = 8 + usize::try_from(header).unwrap();
     for len in [0, 7, 8, 9, header - 1, header, header + 1, whole.len() - 1] {
         assert!(parse(&whole[..len]).is_err(), "cut to {len}");
     }
