@@ -15,7 +15,9 @@ use scenario::Scenario;
 
 mod accept;
 mod raw;
+mod reject_form;
 mod reject_log;
+mod reject_opening;
 mod reject_policy;
 mod reject_receipt;
 mod scenario;
@@ -63,7 +65,9 @@ enum Verdict {
 /// Every file of every vector, by its path below the folder of the vectors.
 fn files() -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    let mut rejects = reject_receipt::vectors();
+    let mut rejects = reject_form::vectors();
+    rejects.extend(reject_receipt::vectors());
+    rejects.extend(reject_opening::vectors());
     rejects.extend(reject_log::vectors());
     rejects.extend(reject_policy::vectors());
     for (kind, vectors) in [("accept", accept::vectors()), ("reject", rejects)] {

@@ -36,4 +36,4 @@ pub use policy::{Policy, PolicyError};
 pub use rejection::{Part, Rejection};
 pub use time::UnixTime;
 pub use verdict::{Assurance, Claim, Established, Inclusion, Receipt, TimeBasis, Verified};
-pub use verify::verify;
+pub use verify::{Opened, open, verify};

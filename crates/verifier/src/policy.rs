@@ -29,9 +29,9 @@ pub use home::HomePolicy;
 pub use quorum::{Member, Quorum};
 
 /// Most bytes of a policy file: every list at its limit fits in it.
-pub const POLICY_BYTES_MAX: usize = 262_144;
+pub const POLICY_BYTES_MAX: usize = 65_536;
 /// Most issuers.
-pub const ISSUERS_MAX: usize = 256;
+pub const ISSUERS_MAX: usize = 64;
 /// Most logs.
 pub const LOGS_MAX: usize = 32;
 /// Most cosigners: bounds the signatures that one receipt can make a verifier examine.
@@ -39,7 +39,7 @@ pub const COSIGNERS_MAX: usize = 64;
 /// Most groups, and so the deepest nesting of them.
 pub const GROUPS_MAX: usize = 32;
 /// Most model roots, and most arithmetic ids.
-pub const ACCEPTED_MAX: usize = 1_024;
+pub const ACCEPTED_MAX: usize = 256;
 /// Longest name of an issuer, cosigner, group or operator in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest duration in seconds: a hundred years.

@@ -27,8 +27,11 @@ use crate::{
 mod accept;
 mod compare;
 mod evidence;
+mod open;
 mod openings;
 mod statement;
+
+pub use open::{Opened, open};
 
 /// Verifies a receipt's bytes and appraises them under a policy, at the time `now`.
 ///

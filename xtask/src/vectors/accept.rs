@@ -3,9 +3,7 @@
 use tally_core::commitment::Field;
 use tally_core::computation::{FinishReason, SamplingParameters};
 use tally_core::note::SignatureType;
-use tally_core::receipt::{
-    Adjustment, Evidence, EvidenceKind, Kind, Price, SeedSource, Statement,
-};
+use tally_core::receipt::{Adjustment, Evidence, EvidenceKind, Kind, Price, SeedSource, Statement};
 use tally_verifier::{Expected, Policy, UnixTime, verify};
 
 use super::scenario::{MADE_MS, MADE_S, Proof, Scenario, digest, vkey};
@@ -24,20 +22,90 @@ pub(super) const COSIGNERS: [(&str, &str, u8); 7] = [
 
 pub(super) fn vectors() -> Vec<Vector> {
     vec![
-        accept("local", &["R-2", "R-35", "R-62"], "an answer with everything opened, in the operator's own log", &Scenario::local()),
-        accept("signed-only", &["R-21"], "a statement alone, and a policy that demands no more", &Scenario::signed_only()),
-        accept("logged", &["R-53", "R-55"], "four independent cosigners, of which three have cosigned", &logged()),
-        accept("nested-quorum", &["P-24", "R-53"], "two of three and one of three, and both groups", &nested()),
-        accept("refusal", &["R-29"], "a request that was admitted and refused", &Scenario::refusal()),
-        accept("unknown-evidence", &["R-45"], "evidence of a kind that this release does not know, and evidence that is held elsewhere", &unknown_evidence()),
-        accept("completed-later", &["R-56"], "a second proof was added later, and the earlier one counts", &completed_later()),
-        accept("foreign-log", &["R-47"], "one more proof of a log that the policy does not name", &foreign_log()),
-        accept("completion", &["R-26"], "a completion without template, nonce and stop, with the issuer's seed, everything rewritten and declared", &completion()),
-        accept("rotated-key", &["P-26", "P-27", "P-28"], "a key that was accepted when the receipt was logged, and is no longer", &rotated_key()),
-        accept("edges", &["P-30", "P-31"], "times that are just within what the policy allows", &edges()),
-        accept("any-model", &["P-32", "P-33"], "a policy that accepts any model and arithmetic, and a proof without cosignature", &any_model()),
-        accept("client-seed", &["R-39"], "the seed is the client's, and only some fields are opened", &client_seed()),
-        accept("receipt-digest", &["R-22"], "the caller names the receipt by its digest", &receipt_digest()),
+        accept(
+            "local",
+            &["R-2", "R-35", "R-62"],
+            "an answer with everything opened, in the operator's own log",
+            &Scenario::local(),
+        ),
+        accept(
+            "signed-only",
+            &["R-21"],
+            "a statement alone, and a policy that demands no more",
+            &Scenario::signed_only(),
+        ),
+        accept(
+            "logged",
+            &["R-53", "R-55"],
+            "four independent cosigners, of which three have cosigned",
+            &logged(),
+        ),
+        accept(
+            "nested-quorum",
+            &["P-24", "R-53"],
+            "two of three and one of three, and both groups",
+            &nested(),
+        ),
+        accept(
+            "refusal",
+            &["R-29"],
+            "a request that was admitted and refused",
+            &Scenario::refusal(),
+        ),
+        accept(
+            "unknown-evidence",
+            &["R-45"],
+            "evidence of a kind that this release does not know, and evidence that is held elsewhere",
+            &unknown_evidence(),
+        ),
+        accept(
+            "completed-later",
+            &["R-56"],
+            "a second proof was added later, and the earlier one counts",
+            &completed_later(),
+        ),
+        accept(
+            "foreign-log",
+            &["R-47"],
+            "one more proof of a log that the policy does not name",
+            &foreign_log(),
+        ),
+        accept(
+            "completion",
+            &["R-26"],
+            "a completion without template, nonce and stop, with the issuer's seed, everything rewritten and declared",
+            &completion(),
+        ),
+        accept(
+            "rotated-key",
+            &["P-26", "P-27", "P-28"],
+            "a key that was accepted when the receipt was logged, and is no longer",
+            &rotated_key(),
+        ),
+        accept(
+            "edges",
+            &["P-30", "P-31"],
+            "times that are just within what the policy allows",
+            &edges(),
+        ),
+        accept(
+            "any-model",
+            &["P-32", "P-33"],
+            "a policy that accepts any model and arithmetic, and a proof without cosignature",
+            &any_model(),
+        ),
+        accept(
+            "client-seed",
+            &["R-39"],
+            "the seed is the client's, and only some fields are opened",
+            &client_seed(),
+        ),
+        accept(
+            "receipt-digest",
+            &["R-22"],
+            "the caller names the receipt by its digest",
+            &receipt_digest(),
+        ),
     ]
 }
 
@@ -86,7 +154,8 @@ pub(super) fn cosigned(by: &[(usize, u64)]) -> Proof {
 }
 
 pub(super) fn logged() -> Scenario {
-    let group = "\n[[group]]\nname = \"all\"\nthreshold = 3\nmembers = [\"a\", \"b\", \"c\", \"d\"]\n";
+    let group =
+        "\n[[group]]\nname = \"all\"\nthreshold = 3\nmembers = [\"a\", \"b\", \"c\", \"d\"]\n";
     Scenario {
         accepted_as: "003-logged",
         policy: independent_policy(4, group),
@@ -191,13 +260,17 @@ pub(super) fn rotated_key() -> Scenario {
 pub(super) fn edges() -> Scenario {
     let proof = cosigned(&[(0, 10), (1, 30), (3, 20)]);
     let early = Proof {
-        cosigners: proof.cosigners.iter().map(|(name, seed, time)| (*name, *seed, time - 80)).collect(),
+        cosigners: proof
+            .cosigners
+            .iter()
+            .map(|(name, seed, time)| (*name, *seed, time - 80))
+            .collect(),
         ..proof
     };
     Scenario { accepted_as: "011-edges", now_ms: MADE_MS - 60_000, proofs: vec![early], ..logged() }
         .with_policy(
-            "quorum",
-            "age_max_s = 0\nlogging_delay_max_s = 0\nclock_tolerance_s = 60\nquorum",
+            "\nquorum",
+            "\nage_max_s = 0\nlogging_delay_max_s = 0\nclock_tolerance_s = 60\nquorum",
         )
 }
 

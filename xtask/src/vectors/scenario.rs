@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tally_core::Digest;
 use tally_core::cbor::Cbor as _;
 use tally_core::checkpoint::{Checkpoint, Origin, SignedCheckpoint};
 use tally_core::commitment::{Field, Opening, OutputChain, ReceiptSecret};
@@ -18,7 +19,6 @@ use tally_core::receipt::{
 };
 use tally_core::tlog_proof::TlogProof;
 use tally_core::tree::{self, LeafIndex, NodeId, Nodes, TreeSize};
-use tally_core::Digest;
 use tally_verifier::policy::HomePolicy;
 
 use super::Inputs;
