@@ -93,9 +93,10 @@ fn one_way(
     let draft = draft(engine, &request, &generated)?;
     replay(engine, &draft.computation(generated.finish), &mut |_, _| ())?;
     let (statement, _) = draft.finish(generated.finish, b"response")?;
-    let answer = statement.outcome.as_ref().map_err(|refusal| {
-        anyhow::anyhow!("the request was refused: {}", refusal.code)
-    })?;
+    let answer = statement
+        .outcome
+        .as_ref()
+        .map_err(|refusal| anyhow::anyhow!("the request was refused: {}", refusal.code))?;
     let mut bytes = answer.computation.encode();
     bytes.extend(statement.encode());
     Ok(Digest::of_content(&bytes))

@@ -13,18 +13,22 @@ use clap::{Parser, Subcommand};
 
 use repo::Repo;
 
+mod bench;
 mod clauses;
 mod coverage;
+mod default_model;
 mod deny;
 mod findings;
 mod fuzz;
 mod identical;
 mod layers;
+//mod perplexity;
 mod repo;
 mod rust;
 mod soak;
 mod tidy;
 mod tool;
+mod vectors;
 
 /// The rules of this repository as programs
 #[derive(Parser)]
@@ -58,6 +62,23 @@ enum Gate {
         #[arg(long, hide = true)]
         this_build: bool,
     },
+    /// Perplexity of the default model, exact beside float
+    Perplexity {
+        /// Most windows of held-out text
+        #[arg(long, default_value_t = usize::MAX)]
+        windows: usize,
+    },
+    /// Convert the default model's checkpoint to its model file
+    DefaultModel {
+        /// Compare with the committed file and write nothing
+        #[arg(long)]
+        compare: bool,
+    },
+    /// Measurements for docs/benchmarks.md; run it from a release build
+    Bench {
+        #[command(subcommand)]
+        which: Option<bench::Bench>,
+    },
     /// The child of `soak kill`: issue receipts until killed
     #[command(hide = true)]
     IssueLoad {
@@ -69,6 +90,8 @@ enum Gate {
         #[arg(long)]
         unsynced: bool,
     },
+    /// Write the vectors of the receipt
+    Vectors,
     /// Long runs, recorded in docs/soak.md
     Soak {
         #[command(subcommand)]
@@ -95,10 +118,14 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Layers => layers::run(repo),
         Gate::Tidy => tidy::run(repo),
         Gate::Coverage => coverage::run(repo, tally_verifier::Rejection::CODES),
+        Gate::Vectors => vectors::run(repo),
         Gate::Deny => deny::run_all(repo),
         Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
         Gate::Identical { this_build: false } => identical::run(repo),
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
+        Gate::Perplexity { windows: _ } => anyhow::bail!("soon"),
+        Gate::DefaultModel { compare } => default_model::run(repo, compare),
+        Gate::Bench { which } => bench::run(repo, which),
         Gate::IssueLoad { folder, round, unsynced } => {
             soak::kill::issue_load(&folder, round, unsynced)
         }

@@ -119,6 +119,14 @@ impl Draft {
         }
     }
 
+    /// Ends the receipt without an answer: nothing of the output so far is stated.
+    ///
+    /// # Errors
+    /// As [`refuse`].
+    pub fn refuse(self, code: &'static str) -> Result<(Statement, Openings), IssuerError> {
+        refuse(self.admission, code)
+    }
+
     /// Ends the receipt: the statement, and the openings of all that it commits to.
     ///
     /// # Errors

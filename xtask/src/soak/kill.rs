@@ -36,7 +36,10 @@ pub(crate) fn run(rounds: u64, is_unsynced: bool, seed: u64) -> Result<String> {
     let mut handed_out: Vec<(Digest, u64)> = Vec::new();
     for round in 0..rounds {
         let received = kill_one(folder.path(), round, is_unsynced, &mut seed)?;
-        ensure!(!received.is_empty(), "round {round}: the child issued nothing before it was killed");
+        ensure!(
+            !received.is_empty(),
+            "round {round}: the child issued nothing before it was killed"
+        );
         for bytes in received {
             handed_out.push(verify_received(&bytes).with_context(|| format!("round {round}"))?);
         }
@@ -98,8 +101,7 @@ fn verify_received(bytes: &[u8]) -> Result<(Digest, u64)> {
         arithmetics: &["ra-1-draft.1"],
     };
     let policy = Policy::parse(&policy.encode())?;
-    let verified =
-        verify(bytes, &policy, &Expected::NOTHING, UnixTime::from_ms(TIME_MS + 60_000))?;
+    let verified = verify(bytes, &policy, &Expected::NOTHING, UnixTime::from_ms(TIME_MS + 60_000))?;
     let index = verified.assurances().find_map(|assurance| match assurance {
         tally_verifier::Assurance::SelfCosigned { inclusion, .. } => Some(inclusion.index.0),
         _ => None,
@@ -111,7 +113,8 @@ fn verify_received(bytes: &[u8]) -> Result<(Digest, u64)> {
 fn expect_in_log(folder: &Path, handed_out: &[(Digest, u64)]) -> Result<()> {
     let node = open(folder, false)?;
     for (digest, index) in handed_out {
-        let entry = node.sequencer().with_log(|log| log.read(tally_core::tree::LeafIndex(*index)))?;
+        let entry =
+            node.sequencer().with_log(|log| log.read(tally_core::tree::LeafIndex(*index)))?;
         ensure!(entry.digest == *digest, "entry {index} is {}, expected {digest}", entry.digest);
         let found = node.sequencer().with_log(|log| log.lookup(digest))?.map(|index| index.0);
         ensure!(found == Some(*index), "index says {found:?} for {digest}, expected {index}");

@@ -1,0 +1,201 @@
+//! The command line: what `tally --help` teaches.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tally_core::computation::Micro;
+
+const EXAMPLES: &str = "\
+Examples:
+  tally demo                                     see everything once, in a minute
+  tally ask \"What is a lock?\" --receipt a.receipt  ask the default model, keep the receipt
+  tally verify a.receipt                         judge the receipt, offline
+  tally replay a.receipt                         compute the answer again, bit for bit
+  tally inspect a.receipt                        read what the receipt says
+
+Exit status: 0 satisfied, 1 not satisfied, 2 unreadable input or wrong use.";
+
+/// Receipts for AI: answers that anyone can verify offline and replay bit for bit.
+#[derive(Debug, Parser)]
+#[command(name = "tally", version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Folder of keys, log, models and receipts [default: ~/.tally]
+    #[arg(long, global = true, env = "TALLY_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON document to stdout instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Worker threads [default: all cores]; the answer does not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+    /// Kernels to compute with: `detect`, `portable` or `avx512`; the answer does not depend on it
+    #[arg(
+        long,
+        global = true,
+        env = "TALLY_KERNELS",
+        value_name = "NAME",
+        default_value = "detect"
+    )]
+    pub(crate) kernels: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole system once: ask, receipt, verify, replay, tamper
+    Demo,
+    /// Ask a model and receive an answer with a receipt
+    #[command(
+        after_help = "Example:\n  tally ask \"Explain transactions.\" --max-tokens 80 --receipt answer.receipt"
+    )]
+    Ask(Ask),
+    /// Judge a receipt offline: what is established, by what, and what is not
+    #[command(
+        after_help = "Example:\n  tally verify answer.receipt --policy policy.toml --request request.json\n\nThe policy says whom you trust. Without --policy it is the one in your home, which trusts your own node."
+    )]
+    Verify(Verify),
+    /// Show what a receipt says, without judging it
+    Inspect(Inspect),
+    /// Compute a receipt's answer again and compare it bit for bit
+    #[command(
+        after_help = "Example:\n  tally replay answer.receipt\n\nNeeds the model and the openings of input, seed and output, which `tally ask --receipt` writes."
+    )]
+    Replay(Replay),
+    /// Import, list and show models
+    #[command(subcommand)]
+    Model(Model),
+    /// Show this node's public keys and its policy
+    Key,
+    /// Read this node's log
+    #[command(subcommand)]
+    Log(Log),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// The question; `-` reads it from stdin
+    pub(crate) prompt: String,
+    /// Model by name or root
+    #[arg(long, default_value = "default")]
+    pub(crate) model: String,
+    /// Instruction that goes before the question
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// Write the receipt with all its openings to this file [default: receipts/ in the home]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// Your nonce, 8 to 64 bytes in hexadecimal [default: 16 random bytes]
+    #[arg(long, value_name = "HEX")]
+    pub(crate) nonce: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sampling {
+    /// Most tokens to answer with
+    #[arg(long, default_value_t = 120, value_name = "N")]
+    pub(crate) max_tokens: u32,
+    /// 0 is greedy, higher is more varied; at most six decimal places
+    #[arg(long, default_value = "0.7", value_name = "DECIMAL", value_parser = decimal)]
+    pub(crate) temperature: Micro,
+    /// Draw only from the likeliest tokens of this total probability
+    #[arg(long, default_value = "0.9", value_name = "DECIMAL", value_parser = decimal)]
+    pub(crate) top_p: Micro,
+    /// Draw only from this many likeliest tokens; 0 is no limit
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) top_k: u32,
+    /// Fix the sampling seed [default: derived from your nonce and the input]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The receipt file
+    pub(crate) receipt: PathBuf,
+    /// What you trust, as a TOML file [default: policy.toml in your home]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The nonce that you sent, in hexadecimal
+    #[arg(long, value_name = "HEX")]
+    pub(crate) nonce: Option<String>,
+    /// The request body that you sent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: Option<PathBuf>,
+    /// The answer that you got
+    #[arg(long, value_name = "FILE")]
+    pub(crate) response: Option<PathBuf>,
+    /// Judge as of this time, in milliseconds since 1970 [default: now]
+    #[arg(long, value_name = "MS")]
+    pub(crate) now: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The receipt file
+    pub(crate) receipt: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The receipt file
+    pub(crate) receipt: PathBuf,
+    /// Model file to compute with [default: the known model with the receipt's root]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Model {
+    /// Convert a Hugging Face folder (config.json, model.safetensors, tokenizer.json) to exact integers
+    #[command(
+        after_help = "Example:\n  tally model import ./SmolLM-135M --name smol --calibration sample.txt"
+    )]
+    Import(Import),
+    /// List the models that this home knows
+    List,
+    /// Show a model's manifest
+    Show {
+        /// Name or root
+        model: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The folder
+    pub(crate) folder: PathBuf,
+    /// Local name [default: the folder's name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Text from which the headroom of the residual stream is measured [default: a built-in text]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Print the newest cosigned checkpoint
+    Checkpoint,
+    /// Print the inclusion proof of an entry, as a C2SP tlog-proof
+    Proof {
+        /// Index of the entry, or the receipt digest in hexadecimal
+        entry: String,
+    },
+    /// Derive everything in the log again from its entries and compare
+    Fsck,
+}
+
+fn decimal(text: &str) -> Result<Micro, String> {
+    let expected = "expected a decimal of at most six places, such as 0.7";
+    Micro::parse(text).ok_or_else(|| expected.into())
+}

@@ -1,0 +1,81 @@
+//! The commands, one file each.
+
+mod ask;
+mod demo;
+mod inspect;
+mod key;
+mod log;
+mod model;
+mod replay;
+mod verify;
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tally_core::{
+    cbor::Cbor as _,
+    receipt::{BUNDLE_BYTES_MAX, Bundle},
+};
+
+use crate::{args, context::Context};
+
+/// Whether what was asked for holds: the exit status of a command that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Exit status 0.
+    Satisfied,
+    /// Exit status 1.
+    NotSatisfied,
+}
+
+/// Runs one command.
+pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> {
+    match command {
+        args::Command::Demo => demo::run(context),
+        args::Command::Ask(ask) => ask::run(&ask, context),
+        args::Command::Verify(verify) => verify::run(&verify, context),
+        args::Command::Inspect(inspect) => inspect::run(&inspect, context),
+        args::Command::Replay(replay) => replay::run(&replay, context),
+        args::Command::Model(model) => model::run(&model, context),
+        args::Command::Key => key::run(context),
+        args::Command::Log(log) => log::run(&log, context),
+    }
+}
+
+/// Reads a receipt file, but never more than a receipt can have.
+fn read_receipt(path: &Path) -> Result<Vec<u8>> {
+    read_limited(path, BUNDLE_BYTES_MAX)
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let failed = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .with_context(failed)?;
+    let found = u64::try_from(bytes.len())?;
+    ensure!(found <= limit, "{} has more than {limit} bytes", path.display());
+    Ok(bytes)
+}
+
+/// Parses a nonce given in hexadecimal.
+fn parse_nonce(text: &str) -> Result<Vec<u8>> {
+    let nonce = hex::decode(text).with_context(|| format!("nonce `{text}` is not hexadecimal"))?;
+    ensure!((8..=64).contains(&nonce.len()), "nonce has {} bytes, expected 8 to 64", nonce.len());
+    Ok(nonce)
+}
+
+/// Writes a receipt, readable by its owner alone: its openings hold the conversation.
+fn write_receipt(path: &Path, bundle: &Bundle) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).with_context(failed)?;
+    file.write_all(&bundle.encode()).and_then(|()| file.sync_all()).with_context(failed)
+}

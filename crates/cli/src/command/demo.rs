@@ -1,0 +1,158 @@
+//! `tally demo`: everything once, in front of the newcomer's eyes, each step real.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tally_core::computation::Micro;
+use tally_engine::Engine;
+use tally_verifier::{Expected, Policy, Rejection, UnixTime, verify};
+
+use super::{Verdict, ask, read_receipt, replay, verify as judge, write_receipt};
+use crate::{
+    answer::{answer, conversation},
+    context::{Context, now_ms},
+    home::random,
+    language::Language,
+    models, node,
+    output::{Colour, Output},
+    request::ChatRequest,
+};
+
+const QUESTION: &str = "What is a transaction?";
+const TOKENS_MAX: u32 = 120;
+
+pub(crate) fn run(context: &Context) -> Result<Verdict> {
+    let output = context.output;
+    step(output, 1, "Open a store: keys, log, cosigner, policy")?;
+    let home = context.open_home()?;
+    let model = models::load_default()?;
+    let policy = node::load_or_create_policy(&home, model.root())?;
+    let node = node::open(&home)?;
+    detail(
+        output,
+        &format!("{} (secret keys are readable by you alone)", context.home_path().display()),
+    )?;
+
+    step(output, 2, "Load the model that is inside this program, and hash what it computes with")?;
+    let language = Language::of(&model)?;
+    let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
+    detail(output, &format!("model root {}", engine.model().root()))?;
+    let kernels = engine.kernels().name();
+    detail(output, &format!("exact integers, {kernels} kernels, {} threads", context.threads))?;
+
+    step(output, 3, "Answer a prompt")?;
+    let request = request(&engine);
+    let mut nonce = vec![0; 16];
+    random(&mut nonce)?;
+    output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
+    output.piece("   ")?;
+    let answered = answer(&node, &engine, &language, &request, Some(nonce.clone()), &mut |text| {
+        output.piece(&text.replace('\n', "\n   "))
+    })?;
+    output.line("")?;
+    let speed = answered.tokens_per_second().unwrap_or_default();
+    detail(output, &format!("{} tokens, {speed} tokens/s", answered.output_count))?;
+
+    step(output, 4, "Write the receipt: signed, logged, cosigned by this node's own cosigner")?;
+    let path = home.receipts().join("demo.receipt");
+    write_receipt(&path, &answered.issued.bundle)?;
+    let receipt = read_receipt(&path)?;
+    detail(output, &format!("{} ({} bytes)", path.display(), receipt.len()))?;
+
+    step(output, 5, "Verify it offline, with what the client knows: nonce, request, response")?;
+    let body = request.encode();
+    let expected = Expected {
+        nonce: Some(&nonce),
+        request: Some(&body),
+        response: Some(answered.text.as_bytes()),
+        receipt_digest: Some(answered.issued.digest),
+    };
+    let now = UnixTime::from_ms(now_ms()?);
+    let started = Instant::now();
+    let verified = verify(&receipt, &policy, &expected, now)
+        .context("the demo's own receipt was rejected: this is a defect, please report it")?;
+    let verify_micros = started.elapsed().as_micros();
+    judge::show_verified(&verified, output)?;
+    detail(output, &format!("judged in {verify_micros} µs, without network"))?;
+
+    step(output, 6, "Replay it: compute the answer again and compare bit for bit")?;
+    let opened = verified.get();
+    let computation = opened.computation().context("the demo's receipt lacks openings")?;
+    let bar = output.bar("replaying", 1);
+    let report = replay::compare(opened, &computation, &engine, &language, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    ensure!(report.differs.is_empty(), "the replay differs: {}", report.differs.join("; "));
+    for text in &report.same {
+        output.line(&format!("   {} {text}", output.paint(Colour::Green, "✓")))?;
+    }
+
+    step(output, 7, "Flip one bit in a copy, and see it rejected")?;
+    let (place, rejection) = tamper(&receipt, &policy, &expected, now)?;
+    detail(output, &format!("bit 0 of byte {place} of {} flipped", receipt.len()))?;
+    let rejected = output.paint(Colour::Red, "rejected");
+    output.line(&format!("   {rejected}, {}: {rejection}", rejection.code()))?;
+
+    output.line("")?;
+    output.line("That was the whole of it. Try it yourself:")?;
+    for command in [
+        "ask \"What is a lock?\" --receipt my.receipt",
+        "verify my.receipt",
+        "inspect my.receipt",
+        "replay my.receipt",
+    ] {
+        output.line(&format!("   cargo run --release -- {command}"))?;
+    }
+    output.json(&json!({
+        "text": answered.text,
+        "output_tokens": answered.output_count,
+        "tokens_per_second": speed.to_string(),
+        "receipt": path,
+        "verify_micros": verify_micros.to_string(),
+        "verified": judge::verified_json(&verified),
+        "replayed": true,
+        "tampered": {"byte": place, "code": rejection.code(), "text": rejection.to_string()},
+    }))?;
+    Ok(Verdict::Satisfied)
+}
+
+fn request(engine: &Engine) -> ChatRequest {
+    ChatRequest {
+        model: engine.model().root().to_string(),
+        messages: conversation(None, QUESTION),
+        max_tokens: TOKENS_MAX,
+        temperature: Micro::from_millionths(600_000),
+        top_p: Micro::from_millionths(900_000),
+        top_k: 0,
+        seed: None,
+    }
+}
+
+/// Flips a bit in the middle of the signed statement and returns the reasoned no.
+fn tamper(
+    receipt: &[u8],
+    policy: &Policy,
+    expected: &Expected<'_>,
+    now: UnixTime,
+) -> Result<(usize, Rejection)> {
+    // The signed statement begins within the first bytes and has well over 400.
+    let place = 400.min(receipt.len() / 2);
+    let mut copy = receipt.to_vec();
+    copy[place] ^= 1;
+    match verify(&copy, policy, expected, now) {
+        Err(rejection) => Ok((place, rejection)),
+        Ok(_) => anyhow::bail!("a receipt with a flipped bit was accepted: this is a defect"),
+    }
+}
+
+fn step(output: Output, number: u32, text: &str) -> Result<()> {
+    output.line("")?;
+    output.line(&output.paint(Colour::Bold, &format!("{number}. {text}")))
+}
+
+fn detail(output: Output, text: &str) -> Result<()> {
+    output.line(&format!("   {}", output.paint(Colour::Dim, text)))
+}

@@ -1,0 +1,19 @@
+//! `tally inspect`: what a receipt says, unjudged.
+
+use anyhow::Result;
+
+use super::{Verdict, read_receipt};
+use crate::{args, context::Context, output::Colour, view::ReceiptView};
+
+pub(crate) fn run(args: &args::Inspect, context: &Context) -> Result<Verdict> {
+    let output = context.output;
+    let receipt = ReceiptView::parse(&read_receipt(&args.receipt)?)?;
+    output.json(&receipt.to_json())?;
+    for (i, line) in receipt.to_lines().iter().enumerate() {
+        let is_title = i == 0 || (!line.is_empty() && !line.starts_with(' '));
+        output.line(&if is_title { output.paint(Colour::Bold, line) } else { line.clone() })?;
+    }
+    output.line("")?;
+    output.line("Nothing of this has been verified: `tally verify` does that")?;
+    Ok(Verdict::Satisfied)
+}

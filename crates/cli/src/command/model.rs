@@ -1,0 +1,128 @@
+//! `tally model`: import, list and show models.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use tally_engine::{
+    Model,
+    import::{Progress, Stage, convert, write_model},
+};
+
+use super::{Verdict, read_limited};
+use crate::{args, context::Context, home::Home, models, output::Output};
+
+/// Text by which headroom is measured when none is given.
+const CALIBRATION: &str = include_str!("../../../../models/default/calibration.txt");
+const CALIBRATION_BYTES_MAX: u64 = 16 << 20;
+
+pub(crate) fn run(args: &args::Model, context: &Context) -> Result<Verdict> {
+    let home = context.open_home()?;
+    match args {
+        args::Model::Import(import) => run_import(import, &home, context.output)?,
+        args::Model::List => list(&home, context.output)?,
+        args::Model::Show { model } => show(model, &home, context.output)?,
+    }
+    Ok(Verdict::Satisfied)
+}
+
+fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => name_of(&args.folder)?,
+    };
+    let path = models::path_of(home, &name)?;
+    if name == models::DEFAULT_NAME || path.try_exists()? {
+        bail!("there is a model `{name}` already\n\nhint: choose another name with `--name`");
+    }
+    let calibration = match &args.calibration {
+        Some(path) => String::from_utf8(read_limited(path, CALIBRATION_BYTES_MAX)?)
+            .with_context(|| format!("calibration text {} is not UTF-8", path.display()))?,
+        None => CALIBRATION.to_owned(),
+    };
+    let bar = output.bar("converting", 1);
+    let bytes = convert(&args.folder, &calibration, &mut |progress: Progress| {
+        bar.set_message(match progress.stage {
+            Stage::Weights => "weights",
+            Stage::Calibration => "calibration",
+        });
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })
+    .with_context(|| format!("cannot import {}", args.folder.display()))?;
+    bar.finish_and_clear();
+    let root = Model::parse(&bytes).context("the converted model")?.root();
+    write_model(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    output.json(
+        &json!({"name": name, "root": root.to_string(), "path": path, "bytes": bytes.len()}),
+    )?;
+    output.line(&format!("imported `{name}`, root {root}, {} bytes", bytes.len()))?;
+    output.note(&format!(
+        "\nhint: to accept its receipts, add \"{root}\" to `models` in {}",
+        home.policy().display()
+    ));
+    Ok(())
+}
+
+fn name_of(folder: &Path) -> Result<String> {
+    let full = fs::canonicalize(folder)
+        .with_context(|| format!("cannot open folder {}", folder.display()))?;
+    Ok(full.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+fn list(home: &Home, output: Output) -> Result<()> {
+    let mut known = vec![(models::DEFAULT_NAME.to_owned(), models::load_default()?)];
+    for (name, path) in models::imported(home)? {
+        known.push((name, models::load_file(&path)?));
+    }
+    let documents: Vec<Value> = known
+        .iter()
+        .map(|(name, model)| json!({"name": name, "root": model.root().to_string()}))
+        .collect();
+    output.json(&Value::Array(documents))?;
+    for (name, model) in &known {
+        output.line(&format!("{name:<24} {}", model.root()))?;
+    }
+    Ok(())
+}
+
+fn show(name: &str, home: &Home, output: Output) -> Result<()> {
+    let model = models::load(home, name)?;
+    let manifest = model.manifest();
+    let configuration = model.configuration();
+    let provenance = &manifest.provenance;
+    let converter = format!("{} {}", provenance.converter, provenance.version);
+    let sources: Vec<Value> = provenance
+        .sources
+        .iter()
+        .map(|source| {
+            json!({"name": source.name, "bytes": source.size_bytes, "sha256": source.digest.to_string()})
+        })
+        .collect();
+    output.json(&json!({
+        "root": model.root().to_string(),
+        "arithmetic": manifest.arithmetic,
+        "converter": converter,
+        "configuration": format!("{configuration:?}"),
+        "sources": sources,
+        "parts": manifest.parts.len(),
+    }))?;
+    output.line(&format!("root          {}", model.root()))?;
+    output.line(&format!("arithmetic    {}", manifest.arithmetic))?;
+    output.line(&format!("converter     {}", converter))?;
+    for (name, value) in [
+        ("layers", configuration.layers),
+        ("width", configuration.width),
+        ("heads", configuration.heads),
+        ("vocabulary", configuration.vocabulary),
+        ("context", configuration.context),
+    ] {
+        output.line(&format!("{name:<13} {value}"))?;
+    }
+    output.line(&format!("parts         {}", manifest.parts.len()))?;
+    output.line("converted from")?;
+    for source in &provenance.sources {
+        output.line(&format!("  {} {:>12} {}", source.digest, source.size_bytes, source.name))?;
+    }
+    Ok(())
+}

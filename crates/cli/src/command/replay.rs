@@ -1,0 +1,104 @@
+//! `tally replay`: the answer computed again from the receipt's openings, compared bit for bit.
+//!
+//! Beside the integers it derives again what surrounds them: the effective input from the opened
+//! request, and the response from the output tokens.
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tally_core::{commitment::Field, computation::Computation};
+use tally_engine::{Engine, replay::replay};
+use tally_verifier::{Receipt, open};
+
+use super::{Verdict, ask, read_receipt};
+use crate::{
+    args, context::Context, language::Language, models, output::Colour, request::ChatRequest,
+};
+
+/// What a replay found, thing by thing.
+pub(super) struct Report {
+    pub(super) same: Vec<String>,
+    pub(super) differs: Vec<String>,
+    pub(super) not_compared: Vec<String>,
+}
+
+pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
+    let bytes = read_receipt(&args.receipt)?;
+    let opened = open(&bytes).context("the receipt's openings cannot be used")?;
+    let receipt = opened.receipt();
+    let computation = receipt
+        .computation()
+        .context("the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings")?;
+    let model = match &args.model {
+        Some(path) => models::load_file(path)?,
+        None => models::load_by_root(&context.open_home()?, computation.model_root)?,
+    };
+    let language = Language::of(&model)?;
+    let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
+    let bar = context.output.bar("replaying", 1);
+    let report = compare(receipt, &computation, &engine, &language, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let is_same = report.differs.is_empty();
+    let output = context.output;
+    output.json(&json!({
+        "replayed": is_same,
+        "receipt_digest": receipt.digest.to_string(),
+        "same": report.same,
+        "differs": report.differs,
+        "not_compared": report.not_compared,
+    }))?;
+    for text in &report.same {
+        output.line(&format!("  {} {text}", output.paint(Colour::Green, "✓")))?;
+    }
+    for text in &report.differs {
+        output.line(&format!("  {} {text}", output.paint(Colour::Red, "✗")))?;
+    }
+    for text in &report.not_compared {
+        output.line(&format!("  {} {text}", output.paint(Colour::Yellow, "–")))?;
+    }
+    output.line(match is_same {
+        true => "Replayed: bit for bit the same; nobody's word was needed for this\nWho issued the receipt, and whether a log has it, `tally verify` tells",
+        false => "Not replayed: the receipt states something else than the computation yields",
+    })?;
+    Ok(if is_same { Verdict::Satisfied } else { Verdict::NotSatisfied })
+}
+
+/// Computes again and compares.
+pub(super) fn compare(
+    receipt: &Receipt,
+    computation: &Computation,
+    engine: &Engine,
+    language: &Language,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Report {
+    let mut report = Report { same: vec![], differs: vec![], not_compared: vec![] };
+    let mut note = |name: &str, found: Option<Result<bool>>| match found {
+        Some(Ok(true)) => report.same.push(name.to_owned()),
+        Some(Ok(false)) => report.differs.push(format!("not so: {name}")),
+        Some(Err(error)) => report.differs.push(format!("not so: {name}: {error:#}")),
+        None => report.not_compared.push(format!("not opened: {name}")),
+    };
+    let opened = |field| receipt.openings.get(&field).map(|opening| opening.value.as_slice());
+    let replayed = replay(engine, computation, on_progress);
+    let count = computation.output.len();
+    note(
+        &format!("the {count} output tokens are what model, input, parameters and seed yield"),
+        Some(replayed.map(|()| true).map_err(anyhow::Error::from)),
+    );
+    let request = opened(Field::Request);
+    note(
+        "the input tokens are what template and tokenizer make of the request",
+        request.map(|body| {
+            let messages = ChatRequest::parse_messages(body)?;
+            Ok(language.encode_chat(&messages)? == computation.input)
+        }),
+    );
+    let response = opened(Field::Response);
+    note(
+        "the response is what the output tokens say",
+        response.map(|text| Ok(language.decode(&computation.output)?.as_bytes() == text)),
+    );
+    report
+}

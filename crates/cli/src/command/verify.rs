@@ -1,0 +1,118 @@
+//! `tally verify`: what is established about a receipt, by what, and what is not.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tally_core::receipt::OPENING_BYTES_MAX;
+use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, Verified, verify};
+
+use super::{Verdict, parse_nonce, read_limited, read_receipt};
+use crate::{
+    args,
+    context::{Context, now_ms},
+    models, node,
+    output::{Colour, Output},
+};
+
+const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
+    let receipt = read_receipt(&args.receipt)?;
+    let policy = load_policy(args, context)?;
+    let nonce = args.nonce.as_deref().map(parse_nonce).transpose()?;
+    let read = |path: &std::path::PathBuf| read_limited(path, OPENING_BYTES_MAX);
+    let request = args.request.as_ref().map(read).transpose()?;
+    let response = args.response.as_ref().map(read).transpose()?;
+    let expected = Expected {
+        nonce: nonce.as_deref(),
+        request: request.as_deref(),
+        response: response.as_deref(),
+        receipt_digest: None,
+    };
+    let now = UnixTime::from_ms(args.now.map_or_else(now_ms, Ok)?);
+    match verify(&receipt, &policy, &expected, now) {
+        Ok(verified) => {
+            context.output.json(&verified_json(&verified))?;
+            show_verified(&verified, context.output)?;
+            Ok(Verdict::Satisfied)
+        }
+        Err(rejection) => {
+            context.output.json(&rejection_json(&rejection))?;
+            show_rejection(&rejection, context.output)?;
+            match rejection.is_unreadable() {
+                true => Err(rejection).context("the receipt could not be read"),
+                false => Ok(Verdict::NotSatisfied),
+            }
+        }
+    }
+}
+
+fn load_policy(args: &args::Verify, context: &Context) -> Result<Policy> {
+    let Some(path) = &args.policy else {
+        return node::load_or_create_policy(&context.open_home()?, models::load_default()?.root());
+    };
+    let text = String::from_utf8(read_limited(path, POLICY_BYTES_MAX)?)
+        .with_context(|| format!("policy {} is not UTF-8", path.display()))?;
+    Policy::parse(&text).with_context(|| format!("policy {}", path.display()))
+}
+
+/// Prints the ladder: every established thing, then every thing that is not.
+pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Result<()> {
+    output.line(&output.paint(Colour::Green, "The policy is satisfied"))?;
+    output.line("")?;
+    output.line(&output.paint(Colour::Bold, "Established"))?;
+    for established in verified.established() {
+        output.line(&format!("  {} {established}", output.paint(Colour::Green, "✓")))?;
+    }
+    output.line("")?;
+    output.line(&output.paint(Colour::Bold, "Only the issuer's word"))?;
+    for claim in verified.claims() {
+        output.line(&format!("  · {claim}"))?;
+    }
+    output.line("")?;
+    output.line(&output.paint(Colour::Bold, "Not established"))?;
+    for gap in verified.not_established() {
+        let mark = output.paint(Colour::Yellow, "–");
+        output.line(&format!("  {mark} {}: {}", gap.what(), gap.reason()))?;
+    }
+    Ok(())
+}
+
+/// Prints a reasoned no.
+pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()> {
+    output.line(&output.paint(Colour::Red, "The policy is not satisfied"))?;
+    output.line(&format!("  {}: {rejection}", rejection.code()))?;
+    if let Some(hint) = rejection.hint() {
+        output.line("")?;
+        output.line(&format!("hint: {hint}"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn verified_json(verified: &Verified<Receipt>) -> Value {
+    let (time, basis) = verified.judged_at();
+    json!({
+        "satisfied": true,
+        "receipt_digest": verified.get().digest.to_string(),
+        "judged_at_ms": time.as_ms(),
+        "judged_at_basis": basis.to_string(),
+        "established": verified.established().iter().map(|established| {
+            json!({"code": established.code(), "text": established.to_string()})
+        }).collect::<Vec<_>>(),
+        "claimed": verified.claims().iter().map(|claim| {
+            json!({"name": claim.name, "value": claim.value})
+        }).collect::<Vec<_>>(),
+        "not_established": verified.not_established().iter().map(|gap| {
+            json!({"code": gap.code(), "what": gap.what(), "reason": gap.reason()})
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn rejection_json(rejection: &Rejection) -> Value {
+    json!({
+        "satisfied": false,
+        "unreadable": rejection.is_unreadable(),
+        "code": rejection.code(),
+        "text": rejection.to_string(),
+        "hint": rejection.hint(),
+    })
+}

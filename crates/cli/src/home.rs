@@ -1,0 +1,80 @@
+//! The home folder: where this node keeps keys, log, models, receipts and its policy.
+//!
+//! Made on first use with mode 0700; nothing in it is ever overwritten by opening it.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use tally_core::ed25519::SigningKey;
+use tally_issuer::{KeyPurpose, NodeKeys, create_key, load_key};
+use zeroize::Zeroizing;
+
+/// Paths in a home folder that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// Opens the folder, making it and its keys if they are not there.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let home = Self { root: root.into() };
+        for folder in [home.root.clone(), home.keys(), home.models(), home.receipts()] {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(home)
+    }
+
+    /// Loads the keys, making those that are not there.
+    pub(crate) fn load_or_create_keys(&self) -> Result<NodeKeys> {
+        let key = |purpose: KeyPurpose| -> Result<SigningKey> {
+            let path = self.keys().join(format!("{}.key", purpose.name()));
+            if path.try_exists()? {
+                return Ok(load_key(&path, purpose)?);
+            }
+            let mut seed = Zeroizing::new([0; 32]);
+            random(&mut *seed)?;
+            Ok(create_key(&path, purpose, &seed)?)
+        };
+        Ok(NodeKeys {
+            receipt: key(KeyPurpose::Receipt)?,
+            log: key(KeyPurpose::Log)?,
+            cosigner: key(KeyPurpose::Cosigner)?,
+        })
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn cosigner(&self) -> PathBuf {
+        self.root.join("cosigner")
+    }
+
+    pub(crate) fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    pub(crate) fn receipts(&self) -> PathBuf {
+        self.root.join("receipts")
+    }
+
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.root.join("policy.toml")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+}
+
+/// Fills `bytes` with randomness from the operating system.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).context("the operating system gives no randomness")
+}

@@ -1,0 +1,96 @@
+//! The models that this home knows: the one inside the program, and those it imported.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tally_core::Digest;
+use tally_engine::Model;
+
+use crate::home::Home;
+
+/// Name of the model inside the program.
+pub(crate) const DEFAULT_NAME: &str = "default";
+/// Ending of a model file's name.
+const EXTENSION: &str = "tally";
+const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes at an address that is a multiple of 64, as the kernels want them.
+#[repr(C, align(64))]
+struct Aligned<Bytes: ?Sized>(Bytes);
+
+static DEFAULT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../models/default/default.tally"));
+
+/// The model inside the program.
+pub(crate) fn load_default() -> Result<Arc<Model>> {
+    Ok(Arc::new(Model::embedded(&DEFAULT.0).context("the embedded default model")?))
+}
+
+/// A model by name, or by the 64 hexadecimal digits of its root.
+pub(crate) fn load(home: &Home, name: &str) -> Result<Arc<Model>> {
+    match Digest::parse_hex(name) {
+        Some(root) => load_by_root(home, root),
+        None if name == DEFAULT_NAME => load_default(),
+        None => {
+            let path = path_of(home, name)?;
+            ensure!(
+                path.try_exists()?,
+                "no model `{name}`\n\nhint: `tally model list` shows those there are"
+            );
+            load_file(&path)
+        }
+    }
+}
+
+/// The known model with a root.
+pub(crate) fn load_by_root(home: &Home, root: Digest) -> Result<Arc<Model>> {
+    let default = load_default()?;
+    if default.root() == root {
+        return Ok(default);
+    }
+    for (_, path) in imported(home)? {
+        let model = load_file(&path)?;
+        if model.root() == root {
+            return Ok(model);
+        }
+    }
+    bail!(
+        "no model here has root {root}\n\nhint: import it with `tally model import`, or give its file with `--model`"
+    )
+}
+
+/// A model file.
+pub(crate) fn load_file(path: &Path) -> Result<Arc<Model>> {
+    let model = Model::open(path).with_context(|| format!("model file {}", path.display()))?;
+    Ok(Arc::new(model))
+}
+
+/// Name and file of every imported model, by name.
+pub(crate) fn imported(home: &Home) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(home.models()).context("cannot list the models")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Where a model of this name is kept.
+pub(crate) fn path_of(home: &Home, name: &str) -> Result<PathBuf> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    ensure!(
+        !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && !name.starts_with('.')
+            && name.bytes().all(is_legal),
+        "`{name}` is no model name: expected up to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`"
+    );
+    Ok(home.models().join(format!("{name}.{EXTENSION}")))
+}
