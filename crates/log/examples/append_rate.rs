@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (batch_count, batch_len) in [(200, 1), (100, 64), (50, 1_024), (50, 8_192), (20, 65_536)] {
         let storage = storage(folder, &format!("batches-{batch_len}"))?;
         let mut log = Log::create(Arc::clone(&storage), key_of_log.clone())?;
-        let rate = bench::batches(&mut log, batch_count, batch_len)?;
+        let [appended, published] = bench::batches(&mut log, batch_count, batch_len)?;
         drop(log);
         let started = std::time::Instant::now();
         let expected = fsck::Expected {
@@ -40,8 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         drop(Log::open(storage, key_of_log.clone(), &[])?);
         writeln!(
             out,
-            "{batch_count} batches of {batch_len}: {} entries/s; fsck {examined:?} ({} findings); open {:?}",
-            rate.per_second(),
+            "{batch_count} batches of {batch_len}: {} entries/s appended, {} published; fsck {examined:?} ({} findings); open {:?}",
+            appended.per_second(),
+            published.per_second(),
             report.findings.len(),
             started.elapsed(),
         )?;

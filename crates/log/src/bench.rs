@@ -46,19 +46,23 @@ pub fn entry(number: u64) -> Entry {
     }
 }
 
-/// One writer appends batches of the same length and publishes after the last.
+/// One writer appends batches of the same length: how many are acknowledged in which time, and how
+/// many were published, in tiles and index, in which time afterwards.
 ///
 /// # Errors
 /// If the log refuses.
-pub fn batches(log: &mut Log, batch_count: u64, batch_len: u64) -> Result<Rate, LogError> {
+pub fn batches(log: &mut Log, batch_count: u64, batch_len: u64) -> Result<[Rate; 2], LogError> {
+    let entry_count = batch_count * batch_len;
     let start = Instant::now();
     for batch in 0..batch_count {
         let first = batch * batch_len;
         let entries: Vec<Entry> = (first..first + batch_len).map(entry).collect();
         log.append(&entries)?;
     }
+    let appended = Rate { entry_count, elapsed: start.elapsed() };
+    let start = Instant::now();
     log.publish()?;
-    Ok(Rate { entry_count: batch_count * batch_len, elapsed: start.elapsed() })
+    Ok([appended, Rate { entry_count, elapsed: start.elapsed() }])
 }
 
 /// Many threads append one entry at a time until all are acknowledged.

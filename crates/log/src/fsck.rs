@@ -16,7 +16,7 @@ use tally_core::{
 use crate::{
     Storage,
     error::{Damage, LogError},
-    index::{INDEX, Index},
+    index::{Committed, INDEX, Index},
     publish::{self, CHECKPOINT, public_path},
     rows::Rows,
     segment::{Leaf, Observer, Replayed, SEGMENT, Segment, Signatures, replay},
@@ -120,7 +120,7 @@ pub fn fsck(
     let published = findings.keep(published(storage, expected))?.flatten();
     let published_size =
         published.as_ref().map_or(TreeSize::ZERO, |signed| signed.checkpoint().size());
-    let index = match Index::open_existing(storage) {
+    let index = match opened_index(storage) {
         Err(LogError::Index { .. }) => {
             findings.push(INDEX, 0, Damage::IndexUnreadable);
             None
@@ -156,6 +156,13 @@ pub fn fsck(
     let mut list = pass.findings.list;
     list.truncate(FINDING_COUNT_MAX);
     Ok(Report { findings: list, ..pass.report })
+}
+
+/// The index, and what is in it.
+fn opened_index(storage: &dyn Storage) -> Result<Option<(Index, Committed)>, LogError> {
+    let Some(index) = Index::open_existing(storage)? else { return Ok(None) };
+    let committed = index.committed()?;
+    Ok(Some((index, committed)))
 }
 
 fn published(
@@ -217,7 +224,7 @@ struct Pass<'a> {
     rows: Rows,
     published: TreeSize,
     compared: TreeSize,
-    index: Option<Index>,
+    index: Option<(Index, Committed)>,
     /// Entries at which the index says that their digest stands first.
     first_count: u64,
     /// Digests of which the index says that they stand earlier: earlier place → digests.
@@ -232,11 +239,12 @@ struct Pass<'a> {
 impl Observer for Pass<'_> {
     fn leaf(&mut self, leaf: Leaf<'_>) -> Result<(), LogError> {
         self.rows.push_entry(*leaf.bytes);
-        let Some(index) = self.index.as_ref().filter(|index| leaf.index.0 < index.covered()) else {
+        let Some((index, committed)) = &self.index else { return Ok(()) };
+        if leaf.index.0 >= index.covered() {
             return Ok(());
-        };
+        }
         let (digest, expected) = (leaf.entry.digest, leaf.index);
-        match index.lookup_committed(&digest)? {
+        match committed.lookup(&digest)? {
             Some(found) if found == expected => self.first_count += 1,
             Some(found) if found < expected => {
                 self.claims.entry(found.0).or_default().push(digest);
@@ -314,13 +322,13 @@ impl Pass<'_> {
             let count = size.get() - replayed.last.checkpoint().size().get();
             self.findings.push(SEGMENT, replayed.end, Damage::UnsignedTail { count });
         }
-        let Some(index) = &self.index else { return Ok(()) };
+        let Some((index, committed)) = &self.index else { return Ok(()) };
         self.report.indexed_count = index.covered();
         if index.covered() > size.get() {
             let (size, found) = (size.get(), index.covered());
             self.findings.push(INDEX, 0, Damage::IndexAhead { size, found });
-        } else if index.len()? != self.first_count {
-            let (size, expected, found) = (index.covered(), self.first_count, index.len()?);
+        } else if committed.len()? != self.first_count {
+            let (size, expected, found) = (index.covered(), self.first_count, committed.len()?);
             self.findings.push(INDEX, 0, Damage::IndexLength { size, expected, found });
         }
         Ok(())

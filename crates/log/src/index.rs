@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
     StorageBackend, TableDefinition,
 };
 use tally_core::{Digest, tree::LeafIndex};
@@ -79,12 +79,6 @@ impl Index {
         self.covered
     }
 
-    /// How many digests the database holds.
-    pub(crate) fn len(&self) -> Result<u64, LogError> {
-        let transaction = self.database.begin_read().map_err(refused)?;
-        transaction.open_table(DIGESTS).map_err(refused)?.len().map_err(refused)
-    }
-
     /// Takes the entry after the last one taken; those that the database holds are passed over.
     pub(crate) fn push(&mut self, index: LeafIndex, digest: Digest) {
         if index.0 >= self.pending_end {
@@ -95,18 +89,16 @@ impl Index {
 
     /// The first entry with this digest.
     pub(crate) fn lookup(&self, digest: &Digest) -> Result<Option<LeafIndex>, LogError> {
-        match self.lookup_committed(digest)? {
+        match self.committed()?.lookup(digest)? {
             Some(index) => Ok(Some(index)),
             None => Ok(self.pending.get(digest).copied()),
         }
     }
 
-    /// As [`Index::lookup`], among what is in the database alone.
-    pub(crate) fn lookup_committed(&self, digest: &Digest) -> Result<Option<LeafIndex>, LogError> {
+    /// What is in the database now, for many lookups.
+    pub(crate) fn committed(&self) -> Result<Committed, LogError> {
         let transaction = self.database.begin_read().map_err(refused)?;
-        let table = transaction.open_table(DIGESTS).map_err(refused)?;
-        let found = table.get(digest.as_bytes()).map_err(refused)?;
-        Ok(found.map(|index| LeafIndex(index.value())))
+        Ok(Committed(transaction.open_table(DIGESTS).map_err(refused)?))
     }
 
     /// Puts what is pending into the database.
@@ -118,9 +110,10 @@ impl Index {
         {
             let mut table = transaction.open_table(DIGESTS).map_err(refused)?;
             for (digest, index) in &self.pending {
-                let known = table.get(digest.as_bytes()).map_err(refused)?.is_some();
-                if !known {
-                    table.insert(digest.as_bytes(), index.0).map_err(refused)?;
+                let known = table.insert(digest.as_bytes(), index.0).map_err(refused)?;
+                let known = known.map(|known| known.value());
+                if let Some(first) = known {
+                    table.insert(digest.as_bytes(), first).map_err(refused)?;
                 }
             }
             let mut covered = transaction.open_table(COVERED).map_err(refused)?;
@@ -130,6 +123,22 @@ impl Index {
         self.covered = self.pending_end;
         self.pending.clear();
         Ok(())
+    }
+}
+
+/// The database as it was at one commit.
+pub(crate) struct Committed(ReadOnlyTable<&'static [u8; 32], u64>);
+
+impl Committed {
+    /// The first entry with this digest.
+    pub(crate) fn lookup(&self, digest: &Digest) -> Result<Option<LeafIndex>, LogError> {
+        let found = self.0.get(digest.as_bytes()).map_err(refused)?;
+        Ok(found.map(|index| LeafIndex(index.value())))
+    }
+
+    /// How many digests there are.
+    pub(crate) fn len(&self) -> Result<u64, LogError> {
+        self.0.len().map_err(refused)
     }
 }
 
