@@ -14,10 +14,14 @@ use crate::error::{EngineError, ModelError};
 use crate::model::manifest::{Configuration, Manifest, Provenance};
 use crate::model::{FAMILY, SourceFile, container};
 use crate::source::{self, Decimal, Source, SourceConfig, SourceError};
+use crate::template::{ChatTemplate, TemplateError};
+use crate::tokenizer::{Tokenizer, TokenizerError};
 
 mod calibrate;
 mod quantise;
 mod tables;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 pub(crate) mod tiny;
 mod weights;
@@ -68,11 +72,19 @@ pub enum ImportError {
         /// The base.
         found: Decimal,
     },
-    /// The tokenizer refused the calibration text.
-    #[error("tokenizer.json does not encode the calibration text: {reason}")]
-    Tokenizer {
-        /// What the tokenizer says.
-        reason: String,
+    /// The tokenizer is unusable or refuses the calibration text.
+    #[error("{0}")]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template is unusable.
+    #[error("{0}")]
+    Template(#[from] TemplateError),
+    /// The tokenizer has ids that the embedding lacks.
+    #[error("tokenizer.json has ids up to {found}, config.json has a vocabulary of {expected}")]
+    Vocabulary {
+        /// Tokens of the configuration.
+        expected: u32,
+        /// One more than the tokenizer's highest id.
+        found: u32,
     },
     /// Weights too large for int8 rows with a scale of 15 bits, or gains for int16.
     #[error("tensor {tensor} has magnitudes that no scale of the arithmetic holds")]
@@ -88,11 +100,11 @@ pub enum ImportError {
         /// The largest legal integer.
         limit: u64,
     },
-    /// The residual stream is too large even without fraction bits.
-    #[error("the residual stream reaches {peak}: no fixed point leaves it fourfold headroom")]
+    /// The residual stream ranges too widely for any fixed point.
+    #[error("the residual stream overflows with {bits} fraction bits and vanishes with fewer")]
     Residual {
-        /// Its largest magnitude.
-        peak: u64,
+        /// The fewest fraction bits with which it overflowed or left too little headroom.
+        bits: u32,
     },
     /// The arithmetic refused the calibration text.
     #[error("calibration: {0}")]
@@ -118,35 +130,41 @@ pub fn convert(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<u8>, ImportError> {
     let source = Source::read(folder)?;
-    let text = encode(&source.tokenizer, calibration_text)?;
-    let Source { config, weights, tokenizer, text: source_text, files } = source;
+    let text = encode(&source, calibration_text)?;
+    let Source { config, weights, tokenizer, text: chat, files } = source;
+    let template = chat.chat_template.unwrap_or_default();
+    let (begin_text, end_text) =
+        (chat.begin_token.unwrap_or_default(), chat.end_token.unwrap_or_default());
+    ChatTemplate::parse(&template, &begin_text, &end_text)?;
     let (theta, head_dim) = (config.rope_theta, config.head_dim);
     let (cosines, sines) = theta
         .fixed()
         .and_then(|theta| tables::rotation(theta, head_dim, config.context_len))
         .ok_or(ImportError::Theta { found: theta })?;
-    let template = source_text.chat_template.unwrap_or_default().into_bytes();
     let recipe = Recipe {
         epsilon: config.rms_norm_eps,
-        configuration: configuration(config),
+        configuration: configuration(config, begin_text, end_text),
         provenance: provenance(&files),
         tensors: &weights,
-        rest: Rest { cosines, sines, tokenizer, template },
+        rest: Rest { cosines, sines, tokenizer, template: template.into_bytes() },
         text: &text,
     };
     build(recipe, progress)
 }
 
-fn encode(tokenizer: &[u8], text: &str) -> Result<Vec<u32>, ImportError> {
-    let refused = |error: tokenizers::Error| ImportError::Tokenizer { reason: error.to_string() };
-    let tokenizer = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(refused)?;
+/// The calibration text's tokens, once the tokenizer and the configuration agree.
+fn encode(source: &Source, text: &str) -> Result<Vec<u32>, ImportError> {
+    let tokenizer = Tokenizer::parse(&source.tokenizer)?;
+    let (expected, found) = (source.config.vocabulary_size, tokenizer.vocabulary_size());
+    if found > expected {
+        return Err(ImportError::Vocabulary { expected, found });
+    }
     let end = text.floor_char_boundary(CALIBRATION_BYTES_MAX);
-    let encoding = tokenizer.encode_fast(&text[..end], false).map_err(refused)?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(tokenizer.encode(&text[..end])?)
 }
 
 /// The configuration but for the numbers that calibration chooses.
-fn configuration(config: SourceConfig) -> Configuration {
+fn configuration(config: SourceConfig, begin_text: String, end_text: String) -> Configuration {
     Configuration {
         vocabulary: config.vocabulary_size,
         width: config.hidden_size,
@@ -162,6 +180,8 @@ fn configuration(config: SourceConfig) -> Configuration {
         logit_bits: LOGIT_BITS,
         begin_token: config.begin_token,
         end_tokens: config.end_tokens,
+        begin_text,
+        end_text,
     }
 }
 

@@ -20,6 +20,8 @@ pub mod replay;
 pub mod sampler;
 pub mod session;
 pub mod source;
+pub mod template;
+pub mod tokenizer;
 
 pub use error::{EngineError, ModelError, Operation};
 pub use kernel::Kernels;

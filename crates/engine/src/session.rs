@@ -119,10 +119,7 @@ impl Engine {
         };
         logits.resize_with(count, Vec::new);
         let mut lanes = self.take_lanes(slots.len());
-        let result = match &self.pool {
-            None => self.pass(spans, &slots, wanted, &mut lanes, logits),
-            Some(pool) => pool.install(|| self.pass(spans, &slots, wanted, &mut lanes, logits)),
-        };
+        let result = self.run(spans, &slots, wanted, &mut lanes, logits);
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(lanes);
         let head_dim = self.model.configuration().head_dim as usize;
         for span in spans {
@@ -202,7 +199,7 @@ impl Engine {
         let mut spans = [Span { sequence, tokens }];
         let slots = self.slots(&spans)?;
         let mut lanes = self.take_lanes(slots.len());
-        let result = self.pass(&mut spans, &slots, Wanted::Nothing, &mut lanes, &mut []);
+        let result = self.run(&mut spans, &slots, Wanted::Nothing, &mut lanes, &mut []);
         for lane in &lanes {
             *peak = (*peak).max(lane.peak);
         }
@@ -246,6 +243,21 @@ impl Engine {
             lanes.resize_with(count, Lane::default);
         }
         lanes
+    }
+
+    /// A pass within the engine's own threads.
+    fn run(
+        &self,
+        spans: &mut [Span<'_>],
+        slots: &[Slot],
+        wanted: Wanted,
+        lanes: &mut [Lane],
+        logits: &mut [Vec<i32>],
+    ) -> Result<(), EngineError> {
+        match &self.pool {
+            None => self.pass(spans, slots, wanted, lanes, logits),
+            Some(pool) => pool.install(|| self.pass(spans, slots, wanted, lanes, logits)),
+        }
     }
 
     fn pass(

@@ -31,26 +31,31 @@ pub(super) fn residual(
     text: &[u32],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), ImportError> {
-    let mut bits = RESIDUAL_BITS_MAX;
-    let peak = loop {
+    let mut overflowed = None;
+    let (peak, bits) = loop {
+        let bits = overflowed.map_or(RESIDUAL_BITS_MAX, |bits: u32| bits.saturating_sub(STEP_BITS));
         set(manifest, bits, epsilon)?;
         match peak(manifest, contents, text, progress) {
-            Ok(peak) => break peak,
+            Ok(peak) => break (peak, bits),
             Err(ImportError::Calibration(EngineError::Bound { operation, .. }))
                 if is_of_residual(operation) && bits > 0 =>
             {
-                bits = bits.saturating_sub(STEP_BITS);
+                overflowed = Some(bits);
             }
             Err(error) => return Err(error),
         }
     };
+    // A stream that overflowed with more bits and is now small has vanished, not shrunk.
+    if let Some(bits) = overflowed.filter(|_| peak << (STEP_BITS + 1) < RESIDUAL_MAX) {
+        return Err(ImportError::Residual { bits });
+    }
     // peak · 2^−bits is the magnitude seen: find the most bits that hold it fourfold.
     let fits = |candidate: &u32| {
         let grown = u128::from(peak * HEADROOM) << *candidate;
         grown <= u128::from(RESIDUAL_MAX) << bits
     };
     let chosen = (0..=RESIDUAL_BITS_MAX).rev().find(fits);
-    set(manifest, chosen.ok_or(ImportError::Residual { peak: peak >> bits })?, epsilon)
+    set(manifest, chosen.ok_or(ImportError::Residual { bits })?, epsilon)
 }
 
 fn is_of_residual(operation: Operation) -> bool {

