@@ -2,7 +2,9 @@
 //!
 //! Templates are programs of strangers, run by `minijinja` without files, clock or environment
 //! and under limits on size, recursion and steps. `strftime_now` is refused: a date would have to
-//! be a field of the request, since a rendering must be a function of the request alone.
+//! be a field of the request, since a rendering must be a function of the request alone. One thing
+//! has no limit here: a template that doubles a text in a loop takes memory until steps run out, so
+//! import templates only of models whose weights you would run.
 //!
 //! What a message says must never become a control token. So each content is rendered between two
 //! marks (noncharacters that occur in neither template nor messages), and the rendered text is cut
