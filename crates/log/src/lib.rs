@@ -1,7 +1,7 @@
 //! The append-only log: durable appends, checkpoints, tiles, proofs, cosigning.
 //!
-//! One tree, one writer per origin. The log does not know what its entries mean, starts no thread,
-//! reads no clock and talks to no network; storage and time come from the caller. `spec/log.md` is
+//! One tree, one writer per origin. The log does not know what its entries mean, reads no clock and
+//! talks to no network; storage and time come from the caller. No thread outlives a call. `spec/log.md` is
 //! the normative text.
 #![forbid(unsafe_code)]
 

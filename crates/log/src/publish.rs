@@ -23,6 +23,9 @@ pub(crate) const PUBLIC: &str = "public";
 /// The published checkpoint.
 pub(crate) const CHECKPOINT: &str = "public/checkpoint";
 
+/// Most tiles that are open at once: well below the usual limit of 1,024 open files.
+const STAGED_COUNT_MAX: usize = 256;
+
 /// Where a tile stands, relative to the storage's root.
 pub(crate) fn public_path(tile: Tile) -> String {
     format!("{PUBLIC}/{tile}")
@@ -99,14 +102,19 @@ impl Publisher {
     ) -> Result<(), LogError> {
         let mut made = BTreeSet::new();
         let mut touched = BTreeSet::new();
-        for tile in tiles_between(old, new) {
-            let path = public_path(tile);
-            let bytes = rows.tile_bytes(tile).ok_or_else(|| {
-                LogError::damaged(path.clone(), 0, Damage::TileMissing { size: new })
-            })?;
-            self.make_folders(storage, parent(&path), &mut made, &mut touched)?;
-            storage::replace(storage, &path, &bytes)?;
-            touched.insert(parent(&path).to_owned());
+        for tiles in tiles_between(old, new).chunks(STAGED_COUNT_MAX) {
+            let paths: Vec<String> = tiles.iter().copied().map(public_path).collect();
+            let mut files = Vec::new();
+            for (tile, path) in tiles.iter().zip(&paths) {
+                let bytes = rows
+                    .tile_bytes(*tile)
+                    .ok_or_else(|| LogError::damaged(path, 0, Damage::TileMissing { size: new }))?;
+                self.make_folders(storage, parent(path), &mut made, &mut touched)?;
+                files.push(storage::stage(storage, path, &bytes)?);
+                touched.insert(parent(path).to_owned());
+            }
+            storage.sync_files(&files).at(Operation::Sync, PUBLIC)?;
+            paths.iter().try_for_each(|path| storage::unstage(storage, path))?;
         }
         for folder in &touched {
             storage.sync_folder(folder).at(Operation::SyncFolder, folder)?;

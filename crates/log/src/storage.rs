@@ -64,6 +64,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// If the operating system refuses.
     fn create(&self, path: &str) -> io::Result<Arc<dyn StoredFile>>;
 
+    /// Makes everything written to all of these files durable, as [`StoredFile::sync`] would one by
+    /// one; an implementor may do it at once.
+    ///
+    /// # Errors
+    /// If the operating system refuses for one of them.
+    fn sync_files(&self, files: &[Arc<dyn StoredFile>]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync())
+    }
+
     /// Makes one folder whose parent exists; does nothing if it is there. Not durable yet.
     ///
     /// # Errors
@@ -121,23 +130,37 @@ pub(crate) fn read(storage: &dyn Storage, path: &str) -> Result<Option<Vec<u8>>,
     Ok(Some(bytes))
 }
 
-/// Puts a file with durable content under a name in place of what was there; the name is durable
-/// only after `sync_folder`.
-pub(crate) fn replace(storage: &dyn Storage, path: &str, bytes: &[u8]) -> Result<(), LogError> {
-    let staged = format!("{path}.new");
+/// Writes a file under another name than its own, unsynced; [`unstage`] gives it its own.
+pub(crate) fn stage(
+    storage: &dyn Storage,
+    path: &str,
+    bytes: &[u8],
+) -> Result<Arc<dyn StoredFile>, LogError> {
+    let staged = staged(path);
     let file = storage.create(&staged).at(Operation::Create, &staged)?;
     file.write_at(0, bytes).at(Operation::Write, &staged)?;
-    file.sync().at(Operation::Sync, &staged)?;
-    storage.rename(&staged, path).at(Operation::Rename, path)
+    Ok(file)
 }
 
-/// As [`replace`], and the name is durable when it returns.
+/// Puts a staged and synced file in place of what was there; the name is durable only after
+/// `sync_folder`.
+pub(crate) fn unstage(storage: &dyn Storage, path: &str) -> Result<(), LogError> {
+    storage.rename(&staged(path), path).at(Operation::Rename, path)
+}
+
+fn staged(path: &str) -> String {
+    format!("{path}.new")
+}
+
+/// Puts a file in place of what was there: content and name are durable when it returns.
 pub(crate) fn replace_durably(
     storage: &dyn Storage,
     path: &str,
     bytes: &[u8],
 ) -> Result<(), LogError> {
-    replace(storage, path, bytes)?;
+    let file = stage(storage, path, bytes)?;
+    file.sync().at(Operation::Sync, path)?;
+    unstage(storage, path)?;
     storage.sync_folder(parent(path)).at(Operation::SyncFolder, parent(path))
 }
 
