@@ -1,5 +1,6 @@
 //! Every vector of `vectors/receipt`: the exact code of each reject, the exact findings of each
 //! accept.
+#![expect(clippy::unwrap_used, reason = "what a test cannot read ends the test")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -34,7 +34,7 @@ pub enum PolicyError {
         found: u64,
     },
     /// A field has another type.
-    #[error("policy line {line}: `{field}` is a {found}, expected {expected}")]
+    #[error("policy line {line}: `{field}` is of type {found}, expected {expected}")]
     Type {
         /// 1-based line.
         line: usize,
@@ -147,7 +147,7 @@ pub enum PolicyError {
         field: String,
     },
     /// A time without offset, or one that does not exist, or one before 1970.
-    #[error("policy line {line}: `{field}` is not a date and time with offset from 1970 on")]
+    #[error("policy line {line}: `{field}` is not a date and time with offset, from 1970 on")]
     Time {
         /// 1-based line.
         line: usize,
