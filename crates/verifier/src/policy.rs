@@ -22,6 +22,7 @@ mod home;
 mod parse;
 mod quorum;
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test counts small numbers")]
 mod tests;
 
 pub use error::{KeyFault, PolicyError};

@@ -175,7 +175,8 @@ mod tests {
             let next_month = (previous.0, previous.1 + 1, 1);
             let next_year = (previous.0 + 1, 1, 1);
             assert!([next_day, next_month, next_year].contains(&(year, month, day)), "{time}");
-            let back = civil(year as u16, month as u8, day as u8);
+            let (y, m, d) = (year.try_into(), month.try_into(), day.try_into());
+            let back = civil(y.unwrap(), m.unwrap(), d.unwrap());
             assert_eq!(UnixTime::from_civil(back), Some(time));
             previous = (year, month, day);
         }
