@@ -6,7 +6,7 @@ use crate::repo::{Repo, run};
 
 /// Installs the crate `name` from the registry unless its program can already be started.
 pub(crate) fn require(repo: &Repo, name: &str) -> Result<()> {
-    let is_there = repo.command(name).arg("--version").output().is_ok_and(|o| o.status.success());
+    let is_there = repo.command(name).arg("--version").output().is_ok();
     if is_there {
         return Ok(());
     }

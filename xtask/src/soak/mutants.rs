@@ -38,6 +38,8 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
     let folder = repo.root().join("mutants.out");
     let mut command = repo.command("cargo");
     command.args(["mutants", "--no-shuffle", "--colors", "never", "--output", "."]);
+    // The copy that is mutated has its own build folder, and none of what git ignores.
+    command.args(["--gitignore", "true"]).env_remove("CARGO_TARGET_DIR");
     for package in PACKAGES {
         command.args(["--package", package, "--test-package", package]);
     }
