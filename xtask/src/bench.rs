@@ -100,7 +100,8 @@ fn bench_log() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for (batch_count, batch_len) in [(200, 1), (200, 64), (50, 4_096)] {
         let mut log = new_log(&folder.path().join(format!("batches-of-{batch_len}")))?;
-        let rate = log_bench::batches(&mut log, batch_count, batch_len)?.per_second();
+        let [appended, _] = log_bench::batches(&mut log, batch_count, batch_len)?;
+        let rate = appended.per_second();
         println!("| durable appends, one writer, batches of {batch_len} | {rate} entries/s |");
     }
     for thread_count in [1, 64] {

@@ -19,10 +19,11 @@ mod coverage;
 mod default_model;
 mod deny;
 mod findings;
+mod float;
 mod fuzz;
 mod identical;
 mod layers;
-//mod perplexity;
+mod perplexity;
 mod repo;
 mod rust;
 mod soak;
@@ -123,7 +124,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
         Gate::Identical { this_build: false } => identical::run(repo),
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
-        Gate::Perplexity { windows: _ } => anyhow::bail!("soon"),
+        Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
         Gate::Bench { which } => bench::run(repo, which),
         Gate::IssueLoad { folder, round, unsynced } => {

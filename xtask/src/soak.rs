@@ -1,8 +1,9 @@
 //! `cargo xtask soak`: long runs, whose counts are recorded in `docs/soak.md`.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 
+use crate::float;
 use crate::fuzz;
 use crate::repo::{Repo, stdout};
 
@@ -30,6 +31,8 @@ pub(crate) enum Soak {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Compare the sampler's variate of every one of the 2^32 words with the real number
+    Gumbel,
     /// Fuzz every parser for a long time
     Fuzz {
         /// Minutes for each target
@@ -54,6 +57,12 @@ pub(crate) fn run(repo: &Repo, soak: &Soak) -> Result<()> {
                 }
             }
             Ok(())
+        }
+        Soak::Gumbel => {
+            let sweep = float::gumbel_sweep(1);
+            let found = format!("worst error 2^{:.2}", sweep.worst_error.log2());
+            ensure!(sweep.is_within_bound(), "{found}, {sweep:?}");
+            record(repo, "Gumbel variates", "2^32 words", &format!("{found}, none decreases"))
         }
         Soak::Fuzz { minutes, targets } => {
             let count = match targets.len() {
