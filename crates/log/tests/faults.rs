@@ -90,6 +90,26 @@ fn no_torn_write_loses_an_acknowledged_entry() {
     matrix(Fault::Torn);
 }
 
+/// After a failed sync the pages may be readable and yet never be written: what is acknowledged
+/// after the next opening must not rest on them.
+#[test]
+fn pages_that_a_failed_sync_forgot_are_written_again() {
+    let steps = step_count();
+    for step in 0..steps {
+        let mut world = World::new();
+        let disks = world.disks();
+        let log = Faulty::new(Arc::new(disks.log.clone()), step, Fault::Without);
+        let cosigner = log.beside(Arc::new(disks.cosigner.clone()));
+        live(&mut world, &(Arc::new(log) as _), &(Arc::new(cosigner) as _));
+        disks.log.forget_dirty_pages("segment");
+        let context = format!("step {step} of {steps}");
+        world.expect_sound(&disks, &context);
+        disks.log.crash();
+        disks.cosigner.crash();
+        world.expect_sound(&world.disks(), &format!("{context}, after a power cut"));
+    }
+}
+
 #[test]
 fn a_log_whose_making_failed_can_be_made_or_opened() {
     for fault in [Fault::Without, Fault::With, Fault::Torn] {

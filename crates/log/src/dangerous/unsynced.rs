@@ -98,6 +98,17 @@ impl Unsynced {
         Ok(())
     }
 
+    /// Forgets that a file's unsynced pages are unsynced: they can be read until a crash, but no later
+    /// sync writes them. This is what some systems do after a sync that failed.
+    pub fn forget_dirty_pages(&self, path: &str) {
+        let mut state = locked(&self.state);
+        if let Some(Node::File(id)) = state.names.get(path).copied()
+            && let Some(file) = state.files.get_mut(&id)
+        {
+            file.dirty.clear();
+        }
+    }
+
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = locked(&self.state);
         if state.has_crashed { Err(io::Error::other("storage has crashed")) } else { Ok(state) }
