@@ -148,8 +148,8 @@ fn the_residual_stream_has_fourfold_headroom_over_the_text_and_no_more_than_eigh
         });
         let model = Model::parse(&converted(folder.path()).unwrap()).unwrap();
         let bits = model.configuration().residual_bits;
-        let epsilon = (24.0 * 1e-5 * f64::from(2 * bits).exp2()).round();
-        assert!((model.configuration().norm_epsilon as f64 - epsilon).abs() < 1.0);
+        let epsilon = ((48_u128 << (2 * bits)) + 100_000) / 200_000;
+        assert_eq!(u128::from(model.configuration().norm_epsilon), epsilon);
         let engine = Engine::new(model.into(), Kernels::detect(), 1).unwrap();
         let (mut sequence, mut peak) = (engine.sequence(), 0);
         let tokens: Vec<u32> =

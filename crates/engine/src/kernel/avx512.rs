@@ -6,10 +6,12 @@
 #![expect(unsafe_code, reason = "vector loads and calls across target features")]
 
 use core::arch::x86_64::{
-    __m128i, __m256i, __m512i, __mmask64, _mm_add_epi32, _mm256_add_epi32, _mm256_add_epi64,
-    _mm256_castsi256_si128, _mm256_cvtepi32_epi64, _mm256_extracti128_si256, _mm256_slli_epi64,
-    _mm256_sub_epi64, _mm512_add_epi32, _mm512_castsi512_si256, _mm512_dpbusd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_setzero_si512,
+    __m128i, __m512i, __mmask32, __mmask64, _mm_add_epi32, _mm_loadu_si128, _mm_setzero_si128,
+    _mm_storeu_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_castsi256_si128,
+    _mm256_cvtepi32_epi64, _mm256_extracti128_si256, _mm256_maskz_loadu_epi8, _mm256_slli_epi64,
+    _mm256_storeu_si256, _mm256_sub_epi64, _mm512_add_epi32, _mm512_castsi512_si256,
+    _mm512_cvtepi8_epi16, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_setzero_si512,
     _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
@@ -17,6 +19,8 @@ use super::{Activation, PLANE_BLOCK, portable};
 
 /// Rows of one tile.
 const ROWS: usize = 4;
+/// int16 values in one vector.
+const PAIR_BLOCK: usize = 32;
 
 /// Whether this machine has every instruction that this file uses.
 pub(super) fn is_supported() -> bool {
@@ -54,7 +58,6 @@ law_recompiled! {
         residual: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i16]
     ) -> i32;
     fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
-    fn scores(query: &[i16], keys: &[i8], out: &mut [i32]);
     fn align_scores(scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32) -> u64;
     fn weights(
         scores: &[i32], value_bits: &[i16], least_bits: i16, table: &[u16], out: &mut [u16]
@@ -75,8 +78,10 @@ fn tiles(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]])
     let Some(width) = xs.first().map(|x| x.values().len()) else { return };
     let full = sums.len() - sums.len() % ROWS;
     for row in (0..full).step_by(ROWS) {
-        let tile: [&[i8]; ROWS] =
-            core::array::from_fn(|i| &rows[(row + i) * width..(row + i + 1) * width]);
+        let mut tile: [&[i8]; ROWS] = [&[]; ROWS];
+        for (i, tile) in tile.iter_mut().enumerate() {
+            *tile = &rows[(row + i) * width..(row + i + 1) * width];
+        }
         let tile_sums = &sums[row..row + ROWS];
         let mut pairs = xs.chunks_exact(2).zip(outs.chunks_exact_mut(2));
         for (xs, outs) in &mut pairs {
@@ -116,16 +121,12 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i;
     let mut low_sums = high_sums;
     for start in (0..width).step_by(PLANE_BLOCK) {
         let left = width - start;
-        let weights: [__m512i; ROWS] = core::array::from_fn(|i| {
-            if left >= PLANE_BLOCK {
-                // SAFETY: 64 bytes from `start` lie within the row, whose length is `width`.
-                unsafe { _mm512_loadu_si512(tile[i].as_ptr().add(start).cast()) }
-            } else {
-                let mask: __mmask64 = (1 << left) - 1;
-                // SAFETY: the mask admits only the `left` bytes that the row still has.
-                unsafe { _mm512_maskz_loadu_epi8(mask, tile[i].as_ptr().add(start)) }
-            }
-        });
+        let mask: __mmask64 = if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 };
+        let mut weights = [_mm512_setzero_si512(); ROWS];
+        for (weights, row) in weights.iter_mut().zip(tile) {
+            // SAFETY: the mask admits only the bytes that the row has from `start` on.
+            *weights = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(start)) };
+        }
         for t in 0..T {
             let (high, low) = planes[t];
             // SAFETY: planes are padded to whole blocks, asserted above.
@@ -138,7 +139,43 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i;
             }
         }
     }
-    core::array::from_fn(|t| [across(high_sums[t]), across(low_sums[t])])
+    let mut sums = [[_mm_setzero_si128(); 2]; T];
+    for t in 0..T {
+        sums[t] = [across(high_sums[t]), across(low_sums[t])];
+    }
+    sums
+}
+
+/// (keys, `head_dim`) int8 × (`head_dim`,) int16 → (keys,), four keys at a time.
+pub(super) fn scores(query: &[i16], keys: &[i8], out: &mut [i32]) {
+    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+    unsafe { key_products(query, keys, out) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn key_products(query: &[i16], keys: &[i8], out: &mut [i32]) {
+    let width = query.len();
+    let full = out.len() - out.len() % ROWS;
+    assert!(keys.len() >= out.len() * width);
+    for (index, out) in out[..full].chunks_exact_mut(ROWS).enumerate() {
+        let keys = &keys[index * ROWS * width..(index + 1) * ROWS * width];
+        let mut sums = [_mm512_setzero_si512(); ROWS];
+        for start in (0..width).step_by(PAIR_BLOCK) {
+            let left = width - start;
+            let mask: __mmask32 = if left >= PAIR_BLOCK { u32::MAX } else { (1 << left) - 1 };
+            // SAFETY: the mask admits only the values that the query has from `start` on.
+            let query = unsafe { _mm512_maskz_loadu_epi16(mask, query.as_ptr().add(start)) };
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the mask admits only the bytes of key i, which `keys` holds.
+                let key =
+                    unsafe { _mm256_maskz_loadu_epi8(mask, keys.as_ptr().add(i * width + start)) };
+                *sum = _mm512_dpwssd_epi32(*sum, query, _mm512_cvtepi8_epi16(key));
+            }
+        }
+        // SAFETY: `out` is a chunk of four elements.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), across(sums)) };
+    }
+    portable::scores(query, &keys[full * width..], &mut out[full..]);
 }
 
 /// The sum of all lanes of each of four vectors.
@@ -157,9 +194,9 @@ fn finish(planes: [__m128i; 2], sums: &[i32], out: &mut [i64]) {
     assert!(sums.len() >= ROWS && out.len() >= ROWS);
     let [high, low] = planes.map(|plane| _mm256_cvtepi32_epi64(plane));
     // SAFETY: `sums` has at least four elements, asserted above.
-    let sums = unsafe { core::arch::x86_64::_mm_loadu_si128(sums.as_ptr().cast()) };
+    let sums = unsafe { _mm_loadu_si128(sums.as_ptr().cast()) };
     let bias = _mm256_slli_epi64::<15>(_mm256_cvtepi32_epi64(sums));
     let total = _mm256_sub_epi64(_mm256_add_epi64(_mm256_slli_epi64::<8>(high), low), bias);
     // SAFETY: `out` has at least four elements, asserted above.
-    unsafe { core::arch::x86_64::_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), total) };
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), total) };
 }
