@@ -64,9 +64,9 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
         missed.iter().filter(|mutant| accepted.contains_key(*mutant)).count(),
         unviable.len()
     );
-    let part = arguments.join(" ");
-    record(repo, format!("mutants {part}").trim(), &amount, &result)?;
-    findings.end("mutants")
+    println!("mutants: {amount}: {result}");
+    findings.end("mutants")?;
+    record(repo, format!("mutants {}", arguments.join(" ")).trim(), &amount, &result)
 }
 
 fn accepted(text: &str) -> Result<BTreeMap<String, String>> {
