@@ -20,6 +20,7 @@ pub(super) const COSIGNERS: [(&str, &str, u8); 7] = [
     ("g", "cosigner.example/g", 17),
 ];
 
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 pub(super) fn vectors() -> Vec<Vector> {
     vec![
         accept(

@@ -16,6 +16,7 @@ pub(super) fn vectors() -> Vec<Vector> {
 }
 
 /// Bytes that are not deterministic CBOR.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn forms() -> Vec<Vector> {
     let local = Scenario::local();
     let bytes = local.bundle_bytes();
@@ -167,6 +168,7 @@ fn forms() -> Vec<Vector> {
 }
 
 /// Values beyond their limits, and values without meaning.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn values() -> Vec<Vector> {
     let local = Scenario::local();
     let bytes = local.bundle_bytes();
@@ -291,6 +293,7 @@ fn values() -> Vec<Vector> {
 }
 
 /// Keys that are not in the closed maps, and keys that are missing.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn keys() -> Vec<Vector> {
     let local = Scenario::local();
     let raw =

@@ -103,6 +103,7 @@ fn items() -> Vec<Vector> {
 }
 
 /// Inclusion proofs.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn proofs() -> Vec<Vector> {
     let local = Scenario::local();
     let digest_of = |scenario: &Scenario| scenario.signed().digest();
@@ -207,6 +208,7 @@ fn proofs() -> Vec<Vector> {
 }
 
 /// Checkpoints: origin, the log's signature, cosignatures.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn checkpoints() -> Vec<Vector> {
     let local = Scenario::local();
     let planned = |edit: &dyn Fn(&mut Proof)| local.clone().with(|s| edit(&mut s.proofs[0]));

@@ -14,6 +14,7 @@ pub(super) fn vectors() -> Vec<Vector> {
 }
 
 /// Openings that do not match, and values that they may not have.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn openings() -> Vec<Vector> {
     let local = Scenario::local();
     let edited = |name, what, field: Field, edit: &dyn Fn(&mut Vec<u8>)| {
@@ -119,6 +120,7 @@ fn openings() -> Vec<Vector> {
 }
 
 /// Opened outputs.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn outputs() -> Vec<Vector> {
     let local = Scenario::local();
     let opened = |tokens: &[u8]| {
@@ -215,6 +217,7 @@ fn outputs() -> Vec<Vector> {
 }
 
 /// What the caller knows and the receipt is not about.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn expectations() -> Vec<Vector> {
     let local = Scenario::local();
     let knows = |scenario: &Scenario, field: &'static str, value: &[u8]| {

@@ -47,6 +47,7 @@ fn apply(scenario: &Scenario, edits: Vec<Edit>) -> Vec<Vector> {
 }
 
 /// Size, syntax, version, unknown and missing fields.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn shapes() -> Vec<Vector> {
     let local = Scenario::local();
     let room = POLICY_BYTES_MAX - local.policy.len();
@@ -220,6 +221,7 @@ fn shapes() -> Vec<Vector> {
 }
 
 /// Values of single fields.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn fields() -> Vec<Vector> {
     let local = Scenario::local();
     let version = "version = 1\n";
@@ -376,6 +378,7 @@ fn fields() -> Vec<Vector> {
 }
 
 /// Names, and keys that stand there twice.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn names() -> Vec<Vector> {
     let local = Scenario::local();
     let issuer = hex(key(ISSUER_KEY).public_key().as_bytes());
@@ -470,6 +473,7 @@ fn names() -> Vec<Vector> {
 }
 
 /// Groups and quorum.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn groups() -> Vec<Vector> {
     let logged = accept::logged();
     let members = "[\"a\", \"b\", \"c\", \"d\"]";

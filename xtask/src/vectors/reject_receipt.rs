@@ -16,6 +16,7 @@ pub(super) fn vectors() -> Vec<Vector> {
 }
 
 /// Header and signature.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn envelope() -> Vec<Vector> {
     let local = Scenario::local();
     let header = |name, clause, code, what, edit: &dyn Fn(&mut ProtectedHeader)| {
@@ -171,6 +172,7 @@ fn flipped_fields() -> Vec<Vector> {
 }
 
 /// Claims that contradict each other, signed.
+#[expect(clippy::too_many_lines, reason = "a table, one vector after another")]
 fn contradictions() -> Vec<Vector> {
     let local = Scenario::local();
     let completion = accept::completion();

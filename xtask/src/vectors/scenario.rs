@@ -19,7 +19,6 @@ use tally_core::receipt::{
 };
 use tally_core::tlog_proof::TlogProof;
 use tally_core::tree::{self, LeafIndex, NodeId, Nodes, TreeSize};
-use tally_verifier::policy::HomePolicy;
 
 use super::Inputs;
 
@@ -325,15 +324,19 @@ pub(super) fn inclusion(proof: &TlogProof) -> Evidence {
     Evidence::new(EvidenceKind::Inclusion, proof.encode().into_bytes())
 }
 
-/// The policy that a node writes for its own home.
+/// The policy of whoever runs the node: its own issuer, log and cosigner, and no more demanded.
 pub(super) fn home_policy() -> String {
-    HomePolicy {
-        issuer_name: "this node",
-        issuer_key: &key(ISSUER_KEY).public_key(),
-        log: &vkey(ORIGIN, SignatureType::Ed25519, LOG_KEY),
-        cosigner: &vkey("cosigner.example/own", SignatureType::CosignatureV1, OWN_KEY),
-        models: &[digest("model")],
-        arithmetics: &[ARITHMETIC],
-    }
-    .encode()
+    format!(
+        "version = 1\n\
+         required = [\"signed\", \"self-cosigned\"]\n\
+         arithmetics = [\"{ARITHMETIC}\"]\n\
+         models = [\n  \"{model}\",\n]\n\
+         \n[[issuer]]\nname = \"this node\"\npublic_key = \"{issuer}\"\n\
+         \n[[log]]\norigin = \"{ORIGIN}\"\nvkey = \"{log}\"\n\
+         \n[[cosigner]]\nname = \"own\"\nvkey = \"{cosigner}\"\nown = true\n",
+        model = digest("model"),
+        issuer = super::hex(key(ISSUER_KEY).public_key().as_bytes()),
+        log = vkey(ORIGIN, SignatureType::Ed25519, LOG_KEY).encode(),
+        cosigner = vkey("cosigner.example/own", SignatureType::CosignatureV1, OWN_KEY).encode(),
+    )
 }
