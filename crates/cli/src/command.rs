@@ -31,6 +31,8 @@ pub(crate) enum Verdict {
     Satisfied,
     /// Exit status 1.
     NotSatisfied,
+    /// Exit status 2.
+    Unreadable,
 }
 
 /// Runs one command.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Verdict::Satisfied) => ExitCode::SUCCESS,
         Ok(Verdict::NotSatisfied) => ExitCode::from(1),
+        Ok(Verdict::Unreadable) => ExitCode::from(2),
         Err(error) => {
             output.note(&format!("error: {error:#}"));
             if output.is_json() {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use tally_core::{
+    checkpoint::SignedCheckpoint,
     cosignature::Timestamp,
     ed25519::{PublicKey, SigningKey},
     note::{KeyName, VerifierKey},
@@ -37,6 +38,21 @@ impl NodeKeys {
             Ok(NamedKey::new(name, key.clone()))
         };
         Ok((name("log", &self.log)?, name("cosigner", &self.cosigner)?))
+    }
+
+    /// The newest checkpoint of the node's log that its cosigner has signed, if it has signed any.
+    ///
+    /// # Errors
+    /// If the cosigner's folder is held, damaged or of another key.
+    pub fn seen(
+        &self,
+        cosigner: Arc<dyn Storage>,
+    ) -> Result<Option<SignedCheckpoint>, IssuerError> {
+        let (log, key) = self.named()?;
+        match Cosigner::open(cosigner, key) {
+            Err(LogError::NoLog { .. }) => Ok(None),
+            opened => newest_of(&mut opened?, &log),
+        }
     }
 
     /// What others need to verify the log's checkpoints and the cosigner's cosignatures.
@@ -72,9 +88,7 @@ impl Node {
             Err(LogError::NoLog { .. }) => Cosigner::create(cosigner, cosigner_key)?,
             opened => opened?,
         };
-        let verifier = log_key.log_verifier();
-        cosigner.trust(verifier.clone())?;
-        let seen = cosigner.newest(&verifier.name().into())?;
+        let seen = newest_of(&mut cosigner, &log_key)?;
         let log = match Log::open(Arc::clone(&log), log_key.clone(), seen.as_slice()) {
             // An empty log beside a cosigner that signed a larger one would be a fork.
             Err(LogError::NoLog { .. }) if seen.is_none() => Log::create(log, log_key)?,
@@ -124,4 +138,14 @@ impl Node {
     pub const fn sequencer(&self) -> &Sequencer {
         &self.sequencer
     }
+}
+
+fn newest_of(
+    cosigner: &mut Cosigner,
+    log: &NamedKey,
+) -> Result<Option<SignedCheckpoint>, IssuerError> {
+    let verifier = log.log_verifier();
+    let origin = verifier.name().into();
+    cosigner.trust(verifier)?;
+    Ok(cosigner.newest(&origin)?)
 }

@@ -1,18 +1,19 @@
 //! `tally demo`: everything once, in front of the newcomer's eyes, each step real.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tally_core::computation::Micro;
 use tally_engine::Engine;
-use tally_verifier::{Expected, Policy, Rejection, UnixTime, verify};
+use tally_issuer::Node;
+use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, verify};
 
 use super::{Verdict, ask, read_receipt, replay, verify as judge, write_receipt};
 use crate::{
-    answer::{answer, conversation},
+    answer::{Answered, answer, conversation},
     context::{Context, now_ms},
-    home::random,
+    home::{Home, random},
     language::Language,
     models, node,
     output::{Colour, Output},
@@ -24,78 +25,125 @@ const TOKENS_MAX: u32 = 120;
 
 pub(crate) fn run(context: &Context) -> Result<Verdict> {
     let output = context.output;
+    let stage = open_stage(context)?;
+    let told = tell(&stage, output)?;
+    step(output, 5, "Verify it offline, with what the client knows: nonce, request, response")?;
+    let expected = Expected {
+        nonce: Some(&told.nonce),
+        request: Some(&told.body),
+        response: Some(told.answered.text.as_bytes()),
+        receipt_digest: Some(told.answered.issued.digest),
+    };
+    let now = UnixTime::from_ms(now_ms()?);
+    let started = Instant::now();
+    let verified = verify(&told.receipt, &stage.policy, &expected, now)
+        .context("the demo's own receipt was rejected: this is a defect, please report it")?;
+    let verify_micros = started.elapsed().as_micros();
+    judge::show_verified(&verified, output)?;
+    detail(output, &format!("judged in {verify_micros} µs, without network"))?;
+
+    replay_again(&stage, verified.get(), output)?;
+
+    step(output, 7, "Flip one bit in a copy, and see it rejected")?;
+    let (place, rejection) = tamper(&told.receipt, &stage.policy, &expected, now)?;
+    detail(output, &format!("bit 0 of byte {place} of {} flipped", told.receipt.len()))?;
+    let rejected = output.paint(Colour::Red, "rejected");
+    output.line(&format!("   {rejected}, {}: {rejection}", rejection.code()))?;
+
+    show_what_next(output)?;
+    output.json(&json!({
+        "text": told.answered.text,
+        "output_tokens": told.answered.output_count,
+        "tokens_per_second": told.answered.tokens_per_second().map(|speed| speed.to_string()),
+        "receipt": told.path,
+        "verify_micros": verify_micros.to_string(),
+        "verified": judge::verified_json(&verified),
+        "replayed": true,
+        "tampered": {"byte": place, "code": rejection.code(), "text": rejection.to_string()},
+    }))?;
+    Ok(Verdict::Satisfied)
+}
+
+/// What the demo plays with.
+struct Stage {
+    home: Home,
+    policy: Policy,
+    node: Node,
+    engine: Engine,
+    language: Language,
+}
+
+/// What was asked and answered.
+struct Told {
+    answered: Answered,
+    nonce: Vec<u8>,
+    body: Vec<u8>,
+    path: PathBuf,
+    receipt: Vec<u8>,
+}
+
+fn open_stage(context: &Context) -> Result<Stage> {
+    let output = context.output;
     step(output, 1, "Open a store: keys, log, cosigner, policy")?;
     let home = context.open_home()?;
     let model = models::load_default()?;
     let policy = node::load_or_create_policy(&home, model.root())?;
     let node = node::open(&home)?;
-    detail(
-        output,
-        &format!("{} (secret keys are readable by you alone)", context.home_path().display()),
-    )?;
+    let place = context.home_path().display();
+    detail(output, &format!("{place} (secret keys are readable by you alone)"))?;
 
     step(output, 2, "Load the model that is inside this program, and hash what it computes with")?;
     let language = Language::of(&model)?;
     let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
     detail(output, &format!("model root {}", engine.model().root()))?;
-    let kernels = engine.kernels().name();
-    detail(output, &format!("exact integers, {kernels} kernels, {} threads", context.threads))?;
+    let (kernels, threads) = (engine.kernels().name(), context.threads);
+    detail(output, &format!("exact integers, {kernels} kernels, {threads} threads"))?;
+    Ok(Stage { home, policy, node, engine, language })
+}
 
+fn tell(stage: &Stage, output: Output) -> Result<Told> {
+    let Stage { home, node, engine, language, .. } = stage;
     step(output, 3, "Answer a prompt")?;
-    let request = request(&engine);
+    let request = request(engine);
     let mut nonce = vec![0; 16];
     random(&mut nonce)?;
     output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
     output.piece("   ")?;
-    let answered = answer(&node, &engine, &language, &request, Some(nonce.clone()), &mut |text| {
+    let answered = answer(node, engine, language, &request, Some(nonce.clone()), &mut |text| {
         output.piece(&text.replace('\n', "\n   "))
     })?;
     output.line("")?;
     let speed = answered.tokens_per_second().unwrap_or_default();
     detail(output, &format!("{} tokens, {speed} tokens/s", answered.output_count))?;
+    detail(output, "the model is tiny: do not believe what it says, only that it said it")?;
 
     step(output, 4, "Write the receipt: signed, logged, cosigned by this node's own cosigner")?;
     let path = home.receipts().join("demo.receipt");
     write_receipt(&path, &answered.issued.bundle)?;
     let receipt = read_receipt(&path)?;
     detail(output, &format!("{} ({} bytes)", path.display(), receipt.len()))?;
+    Ok(Told { answered, nonce, body: request.encode(), path, receipt })
+}
 
-    step(output, 5, "Verify it offline, with what the client knows: nonce, request, response")?;
-    let body = request.encode();
-    let expected = Expected {
-        nonce: Some(&nonce),
-        request: Some(&body),
-        response: Some(answered.text.as_bytes()),
-        receipt_digest: Some(answered.issued.digest),
-    };
-    let now = UnixTime::from_ms(now_ms()?);
-    let started = Instant::now();
-    let verified = verify(&receipt, &policy, &expected, now)
-        .context("the demo's own receipt was rejected: this is a defect, please report it")?;
-    let verify_micros = started.elapsed().as_micros();
-    judge::show_verified(&verified, output)?;
-    detail(output, &format!("judged in {verify_micros} µs, without network"))?;
-
+fn replay_again(stage: &Stage, receipt: &Receipt, output: Output) -> Result<()> {
     step(output, 6, "Replay it: compute the answer again and compare bit for bit")?;
-    let opened = verified.get();
-    let computation = opened.computation().context("the demo's receipt lacks openings")?;
+    let computation = receipt.computation().context("the demo's receipt lacks openings")?;
     let bar = output.bar("replaying", 1);
-    let report = replay::compare(opened, &computation, &engine, &language, &mut |done, total| {
+    let mut on_progress = |done: usize, total: usize| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-    });
+    };
+    let Stage { engine, language, .. } = stage;
+    let report = replay::compare(receipt, &computation, engine, language, &mut on_progress);
     bar.finish_and_clear();
     ensure!(report.differs.is_empty(), "the replay differs: {}", report.differs.join("; "));
     for text in &report.same {
         output.line(&format!("   {} {text}", output.paint(Colour::Green, "✓")))?;
     }
+    Ok(())
+}
 
-    step(output, 7, "Flip one bit in a copy, and see it rejected")?;
-    let (place, rejection) = tamper(&receipt, &policy, &expected, now)?;
-    detail(output, &format!("bit 0 of byte {place} of {} flipped", receipt.len()))?;
-    let rejected = output.paint(Colour::Red, "rejected");
-    output.line(&format!("   {rejected}, {}: {rejection}", rejection.code()))?;
-
+fn show_what_next(output: Output) -> Result<()> {
     output.line("")?;
     output.line("That was the whole of it. Try it yourself:")?;
     for command in [
@@ -106,17 +154,7 @@ pub(crate) fn run(context: &Context) -> Result<Verdict> {
     ] {
         output.line(&format!("   cargo run --release -- {command}"))?;
     }
-    output.json(&json!({
-        "text": answered.text,
-        "output_tokens": answered.output_count,
-        "tokens_per_second": speed.to_string(),
-        "receipt": path,
-        "verify_micros": verify_micros.to_string(),
-        "verified": judge::verified_json(&verified),
-        "replayed": true,
-        "tampered": {"byte": place, "code": rejection.code(), "text": rejection.to_string()},
-    }))?;
-    Ok(Verdict::Satisfied)
+    Ok(())
 }
 
 fn request(engine: &Engine) -> ChatRequest {

@@ -54,11 +54,14 @@ fn proof(entry: &str, context: &Context) -> Result<Verdict> {
 
 fn fsck(context: &Context) -> Result<Verdict> {
     let home = context.open_home()?;
-    let (log, cosigner) = home.load_or_create_keys()?.verifiers()?;
+    let keys = home.load_or_create_keys()?;
+    let (log, cosigner) = keys.verifiers()?;
     let output = context.output;
     let bar = output.bar("log", 1);
     let storage: Arc<dyn Storage> = Arc::new(Posix::new(home.log()));
-    let expected = fsck::Expected { log, cosigners: vec![cosigner], seen: vec![] };
+    // What the cosigner last saw must be in the log: a log restored from a backup shows here.
+    let seen = keys.seen(Arc::new(Posix::create(home.cosigner())?))?.into_iter().collect();
+    let expected = fsck::Expected { log, cosigners: vec![cosigner], seen };
     let report = fsck::fsck(&storage, &expected, &mut |progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.done_bytes);

@@ -38,10 +38,10 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
         Err(rejection) => {
             context.output.json(&rejection_json(&rejection))?;
             show_rejection(&rejection, context.output)?;
-            match rejection.is_unreadable() {
-                true => Err(rejection).context("the receipt could not be read"),
-                false => Ok(Verdict::NotSatisfied),
-            }
+            Ok(match rejection.is_unreadable() {
+                true => Verdict::Unreadable,
+                false => Verdict::NotSatisfied,
+            })
         }
     }
 }
@@ -79,7 +79,11 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
 
 /// Prints a reasoned no.
 pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()> {
-    output.line(&output.paint(Colour::Red, "The policy is not satisfied"))?;
+    let headline = match rejection.is_unreadable() {
+        true => "The receipt cannot be read",
+        false => "The policy is not satisfied",
+    };
+    output.line(&output.paint(Colour::Red, headline))?;
     output.line(&format!("  {}: {rejection}", rejection.code()))?;
     if let Some(hint) = rejection.hint() {
         output.line("")?;

@@ -47,7 +47,7 @@ impl HomePolicy<'_> {
              vkey = {log}\n\
              \n\
              [[cosigner]]\n\
-             name = \"own\"\n\
+             name = \"cosigner\"\n\
              vkey = {cosigner}\n\
              own = true\n",
             arithmetics = arithmetics.join(", "),
