@@ -243,6 +243,17 @@ impl Assurance {
             Self::Logged { .. } => "logged",
         }
     }
+
+    /// Whom one has to trust for it to mean something.
+    #[must_use]
+    pub const fn trusted(&self) -> &'static str {
+        match self {
+            Self::Signed { .. } => "the issuer",
+            Self::Included(_) => "the log",
+            Self::SelfCosigned { .. } => "the operator, whose log and cosigner it is",
+            Self::Logged { .. } => "that too few of these cosigners lie to hide a second log",
+        }
+    }
 }
 
 impl fmt::Display for Established {
@@ -280,10 +291,11 @@ impl fmt::Display for Assurance {
                 write!(f, "included: {inclusion}; the log alone says so")
             }
             Self::SelfCosigned { inclusion, cosigners, time } => {
-                let cosigners = cosigners.join(", ");
+                let cosigners = cosigners.join("`, `");
                 write!(
                     f,
-                    "self-cosigned: {inclusion}, cosigned by its operator's own {cosigners} at {time}"
+                    "self-cosigned: {inclusion}, cosigned at {time} by `{cosigners}` of the \
+                     operator's own"
                 )
             }
             Self::Logged { inclusion, cosigners, of, quorum, time } => {

@@ -153,3 +153,219 @@ fn what_cannot_be_read_is_told_from_what_is_refused() {
         assert_eq!(rejection.is_unreadable(), is_unreadable, "{code}");
     }
 }
+
+/// What the accept vector of this name says to people: established, claimed, not established.
+fn told(name: &str) -> [Vec<String>; 3] {
+    let vectors = Vector::all("accept");
+    let verified = vectors.iter().find(|v| v.name() == name).unwrap().verify().unwrap();
+    [
+        verified.established().iter().map(ToString::to_string).collect(),
+        verified.claims().iter().map(ToString::to_string).collect(),
+        verified
+            .not_established()
+            .iter()
+            .map(|g| format!("{}: {}", g.what(), g.reason()))
+            .collect(),
+    ]
+}
+
+const KEY: &str = "a3b83288341069acb689c7b75ca53a91ed99356e2a2005be12894f065f39a0ba";
+const MODEL: &str = "9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4";
+
+#[test]
+fn a_verdict_says_what_was_established_and_by_what() {
+    let [established, ..] = told("001-local");
+    assert_eq!(
+        established,
+        [
+            format!("signed: by issuer `this node` with key {KEY}"),
+            "self-cosigned: entry 5 of 11 in log `log.example/one`, cosigned at \
+             2026-09-21T14:13:21Z by `own` of the operator's own"
+                .into(),
+            "the sampling seed is the hash of nonce and input, chosen by no side".into(),
+            "the opened request is the one that the statement commits to".into(),
+            "the opened response is the one that the statement commits to".into(),
+            "the opened input is the one that the statement commits to".into(),
+            "the opened seed is the one that the statement commits to".into(),
+            "the opened output is the one that the statement commits to".into(),
+            "the statement holds your nonce".into(),
+            "the receipt is for your request".into(),
+            "the receipt is for the response you got".into(),
+            format!("the model it names is accepted by the policy: {MODEL}"),
+            "the arithmetic it names is accepted by the policy: ra-1-draft.1".into(),
+        ]
+    );
+    assert_eq!(
+        told("003-logged")[0][1],
+        "logged: entry 5 of 11 in log `log.example/one` by 2026-09-21T14:13:40Z, cosigned by 3 of \
+         4 (a, b, d), quorum 3 of 4 (a, b, c, d)"
+    );
+    // Of two proofs, the one with the earlier logged time, which is not the first in the bundle.
+    assert!(told("007-completed-later")[0][1].contains("entry 5 of 11 in log"));
+    assert!(told("011-edges")[0].contains(&"the receipt is 0 milliseconds old".to_owned()));
+    assert_eq!(
+        told("012-any-model")[0][1],
+        "included: entry 5 of 11 in log `log.example/one`; the log alone says so"
+    );
+    assert_eq!(told("014-receipt-digest")[0][1], "it is the receipt with the digest you named");
+}
+
+#[test]
+fn a_verdict_lists_what_only_the_issuer_says() {
+    let [_, claims, _] = told("009-completion");
+    for claim in [
+        "time: 2026-09-21T14:13:20Z",
+        "kind: completion",
+        "input tokens: 4",
+        "finish: length",
+        "top p: 0.95",
+        "seed: the issuer's",
+        "added: a token that begins every text",
+        "dropped: the first 3 tokens",
+        "rewrote: line ends",
+        "price: 1000 · 10⁻⁹ USD",
+    ] {
+        assert!(claims.contains(&claim.to_owned()), "{claim}\n{}", claims.join("\n"));
+    }
+    assert!(
+        ["attribution", "trace root", "keyset"]
+            .iter()
+            .all(|name| claims.iter().any(|claim| claim.starts_with(name)))
+    );
+    assert!(told("001-local")[1].contains(&"stop tokens: 0, 2".to_owned()));
+    assert!(told("005-refusal")[1].contains(&"refused: context/length".to_owned()));
+}
+
+#[test]
+fn a_verdict_gives_a_reason_for_every_gap() {
+    let vectors = Vector::all("accept");
+    let mut reasons = BTreeSet::new();
+    for vector in &vectors {
+        for gap in vector.verify().unwrap().not_established() {
+            assert!(!gap.what().is_empty() && gap.reason().len() > 15, "{gap:?}");
+            reasons.insert(format!("{}: {}", gap.what(), gap.reason()));
+        }
+    }
+    for reason in [
+        "inclusion in log `log.example/two`: the policy does not name that log",
+        "evidence of unknown kind 77: this release does not know that kind",
+        "the input: the statement commits to it and the bundle does not open it",
+        "that the model is one that you know: the policy accepts any",
+        "that the receipt answers this very request: the statement holds no nonce",
+    ] {
+        assert!(reasons.contains(reason), "{reason}");
+    }
+    assert!(reasons.iter().any(|reason| reason.contains("holds only its digest")));
+}
+
+/// The rejection of the reject vector whose name ends so.
+fn rejected(name: &str) -> Rejection {
+    let vectors = Vector::all("reject");
+    let vector = vectors.iter().find(|v| v.name().get(4..) == Some(name)).unwrap();
+    vector.verify().unwrap_err()
+}
+
+#[test]
+fn messages_hold_the_two_values_that_differ() {
+    for (name, message) in [
+        ("trailing-byte", "receipt cannot be read: 1 bytes follow the last item"),
+        ("critical-header", "statement's header cannot be read: unknown key 2 in protected header"),
+        ("unknown-claim", "statement cannot be read: unknown key -70011 in statement"),
+        ("algorithm-eddsa", "statement is signed with algorithm -8, expected -19"),
+        ("chat-without-template", "chat lacks a chat template, expected the opposite"),
+        ("completion-with-template", "completion has a chat template, expected the opposite"),
+        ("output-above-max-tokens", "output has 3 tokens, at most 2 were asked for"),
+        ("evidence-twice", "evidence 1 (log inclusion) stands there already as evidence 0"),
+        ("stop-token-passed", "output goes on after stop token 2 at place 1"),
+        ("input-count", "opened input has 4 tokens, the statement says 5"),
+        (
+            "nonce-shortened",
+            "statement holds nonce 6e6f6e6365206f662031362062797465, \
+             the client sent 6e6f6e6365206f66",
+        ),
+        (
+            "quorum-short-by-one",
+            "checkpoint is cosigned by a, b, the quorum is 3 of 4 (a, b, c, d)",
+        ),
+        ("quorum-of-nobody", "checkpoint is cosigned by nobody, the quorum is 3 of 4 (a, b, c, d)"),
+        (
+            "quorum-with-own-cosigner",
+            "checkpoint is cosigned by a, b, the quorum is 3 of 4 (a, b, c, d)",
+        ),
+        (
+            "key-expired-at-statement",
+            "key of `this node` is accepted until 2026-09-21T14:13:20Z, \
+             the receipt is of 2026-09-21T14:13:20Z",
+        ),
+        ("older-than-allowed", "receipt is 1 millisecond old, the policy allows 0 milliseconds"),
+        (
+            "logged-too-late",
+            "logged 20 seconds after the statement's time, the policy allows 19 seconds",
+        ),
+        (
+            "cosigned-in-the-future",
+            "cosigned at 2026-09-21T14:19:21Z, and it is 2026-09-21T14:14:20Z now",
+        ),
+    ] {
+        assert_eq!(rejected(name).to_string(), message);
+    }
+}
+
+#[test]
+fn hints_are_given_where_something_can_be_done() {
+    for (name, hint) in [
+        ("truncated", Some("the file may be damaged")),
+        ("proof-not-a-proof", Some("the file may be damaged")),
+        ("signature-of-zeros", Some("something in the statement was changed")),
+        ("evidence-value", Some("something was changed after the receipt was made")),
+        ("request-altered", Some("something was changed after the receipt was made")),
+        ("output-cut", Some("something was changed after the receipt was made")),
+        ("leaf-beyond-tree", Some("the proof may belong to another receipt")),
+        ("proof-too-long", Some("the proof may belong to another receipt")),
+        ("proof-of-another-leaf", Some("the proof may belong to another receipt")),
+        ("evidence-stripped", Some("the receipt may be newer than its proof")),
+        ("quorum-short-by-one", Some("the receipt may be newer than its proof")),
+        ("not-cosigned", Some("the receipt may be newer than its proof")),
+        ("key-not-in-policy", Some("add the issuer's key")),
+        ("checkpoint-of-another-origin", Some("add the log")),
+        ("key-revoked-and-not-logged", Some("whoever has a revoked key")),
+        ("statement-in-the-future", Some("one of the clocks is wrong")),
+        ("cosigned-in-the-future", Some("one of the clocks is wrong")),
+        ("cosigned-before-statement", Some("one of the clocks is wrong")),
+        ("request-not-opened", Some("use the bundle with its openings")),
+        ("policy-logged-without-quorum", Some("a demand for `logged` needs")),
+        ("policy-not-toml", None),
+        ("algorithm-none", None),
+    ] {
+        let found = rejected(name).hint();
+        match hint {
+            Some(hint) => assert!(found.is_some_and(|found| found.starts_with(hint)), "{name}"),
+            None => assert_eq!(found, None, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn keys_are_judged_at_the_logged_time_where_there_is_one() {
+    let vectors = Vector::all("accept");
+    let judged = |name: &str| {
+        let verified = vectors.iter().find(|v| v.name() == name).unwrap().verify().unwrap();
+        let (time, basis) = verified.judged_at();
+        let trusted: Vec<_> = verified.assurances().map(|a| (a.code(), a.trusted())).collect();
+        (format!("{time}, {basis}"), trusted)
+    };
+    let (logged, trusted) = judged("003-logged");
+    assert_eq!(logged, "2026-09-21T14:13:40Z, the logged time");
+    assert_eq!(
+        trusted,
+        [
+            ("signed", "the issuer"),
+            ("logged", "that too few of these cosigners lie to hide a second log")
+        ]
+    );
+    let (local, trusted) = judged("001-local");
+    assert_eq!(local, "2026-09-21T14:13:20Z, the statement's own time");
+    assert_eq!(trusted[1], ("self-cosigned", "the operator, whose log and cosigner it is"));
+    let (_, trusted) = judged("012-any-model");
+    assert_eq!(trusted[1], ("included", "the log"));
+}
