@@ -15,6 +15,7 @@ use scenario::Scenario;
 
 mod accept;
 mod raw;
+mod reject_appraisal;
 mod reject_form;
 mod reject_log;
 mod reject_opening;
@@ -70,6 +71,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     rejects.extend(reject_opening::vectors());
     rejects.extend(reject_log::vectors());
     rejects.extend(reject_policy::vectors());
+    rejects.extend(reject_appraisal::vectors());
     for (kind, vectors) in [("accept", accept::vectors()), ("reject", rejects)] {
         for (number, vector) in vectors.into_iter().enumerate() {
             let folder = format!("{kind}/{:03}-{}", number + 1, vector.name);
