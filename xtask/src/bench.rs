@@ -22,7 +22,7 @@ use crate::identical::MODEL;
 use crate::repo::Repo;
 
 /// The accept vector that is timed: inclusion proof, one cosignature, all openings.
-const VECTOR: &str = "vectors/receipt/accept/001-minimal";
+const VECTOR: &str = "vectors/receipt/accept/001-local";
 const VERIFICATIONS: usize = 2_000;
 
 /// What is measured.
