@@ -202,6 +202,7 @@ fn a_verdict_says_what_was_established_and_by_what() {
     );
     // Of two proofs, the one with the earlier logged time, which is not the first in the bundle.
     assert!(told("007-completed-later")[0][1].contains("entry 5 of 11 in log"));
+    assert!(told("016-two-proofs-of-one-time")[0][1].contains("entry 5 of 11 in log"));
     assert!(told("011-edges")[0].contains(&"the receipt is 0 milliseconds old".to_owned()));
     assert_eq!(
         told("012-any-model")[0][1],

@@ -107,6 +107,18 @@ pub(super) fn vectors() -> Vec<Vector> {
             "the caller names the receipt by its digest",
             &receipt_digest(),
         ),
+        accept(
+            "cosigned-ahead",
+            &["R-59"],
+            "the cosigner's clock is ahead by just what the policy tolerates",
+            &cosigned_ahead(),
+        ),
+        accept(
+            "two-proofs-of-one-time",
+            &["R-56"],
+            "two proofs have one logged time, and the first counts",
+            &two_proofs_of_one_time(),
+        ),
     ]
 }
 
@@ -301,4 +313,20 @@ fn receipt_digest() -> Scenario {
     scenario.with(|scenario| {
         scenario.expected.insert("receipt_digest", digest);
     })
+}
+
+/// 300 seconds from now, which is 60 seconds after the statement.
+fn cosigned_ahead() -> Scenario {
+    let mut proof = Proof::own();
+    proof.cosigners[0].2 = MADE_S + 360;
+    Scenario { accepted_as: "015-cosigned-ahead", proofs: vec![proof], ..Scenario::local() }
+}
+
+fn two_proofs_of_one_time() -> Scenario {
+    let larger = Proof { size: 12, ..Proof::own() };
+    Scenario {
+        accepted_as: "016-two-proofs-of-one-time",
+        proofs: vec![Proof::own(), larger],
+        ..Scenario::local()
+    }
 }

@@ -163,6 +163,14 @@ fn an_error_names_line_and_field() {
     let missing = head("[[issuer]]\nname = \"i\"\n");
     let error = Policy::parse(&missing).unwrap_err();
     assert_eq!(error.to_string(), "policy line 5: `issuer[0].public_key` is missing");
+    let times = "valid_from = 2026-01-01T00:00:00Z\nvalid_until = 2026-01-01T00:00:00Z\n";
+    let error = Policy::parse(&head(&(issuer("i", 1) + times))).unwrap_err();
+    assert_eq!(error.to_string(), "policy line 5: `issuer[0].valid_until` ends before it begins");
+    let empty = head(&(issuer("i", 1) + "[[group]]\nname = \"g\"\nthreshold = 1\nmembers = []\n"));
+    assert_eq!(
+        Policy::parse(&empty).unwrap_err().to_string(),
+        "policy line 8: `group[0].members` is empty"
+    );
 }
 
 #[test]
