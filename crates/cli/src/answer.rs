@@ -2,15 +2,15 @@
 
 use std::{ops::ControlFlow, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
     computation::{FinishReason, SamplingParameters, TokenId},
-    receipt::{Kind, Preparation},
+    receipt::{Kind, Openings, Preparation, Statement},
 };
 use tally_engine::{
-    ARITHMETIC, Engine, EngineError,
+    ARITHMETIC, Engine,
     generate::{CHUNK_LEN, GenerateRequest, generate},
 };
 use tally_issuer::{Admission, Draft, Issued, Node, Prepared, choose_seed, refuse};
@@ -31,89 +31,115 @@ pub(crate) struct Answered {
     pub(crate) text: String,
     pub(crate) finish: FinishReason,
     pub(crate) output_count: usize,
-    /// From the first output token to the last, in seconds times 10⁶.
+    /// From the first output token to the last.
     pub(crate) decode_micros: u128,
 }
 
 impl Answered {
     /// Output tokens a second after the first one; `None` if there are too few to say.
-    pub(crate) fn tokens_per_second(&self) -> Option<u128> {
+    pub(crate) fn tokens_per_second(&self) -> Option<u64> {
         let count = u128::try_from(self.output_count.checked_sub(1)?).ok()?;
-        (count * 1_000_000).checked_div(self.decode_micros)
+        u64::try_from((count * 1_000_000).checked_div(self.decode_micros)?).ok()
     }
 }
 
-/// Answers a request, giving text to `on_text` as soon as it is final.
-///
-/// A request that cannot be answered gets a receipt of its refusal, and an error.
-pub(crate) fn answer(
-    node: &Node,
-    engine: &Engine,
-    language: &Language,
-    request: &ChatRequest,
-    nonce: Option<Vec<u8>>,
-    on_text: &mut dyn FnMut(&str) -> Result<()>,
-) -> Result<Answered> {
-    let admission = admit(request, nonce)?;
-    let input = language.encode_chat(&request.messages)?;
-    let limit = engine.model().context_len() as usize;
-    if input.len() >= limit {
-        let (statement, openings) = refuse(admission, "context/length")?;
-        let issued = node.issue(&statement, openings, now_ms()? / 1000)?;
-        bail!(
-            "the question has {} tokens with its template, the model's context has {limit}\n\nhint: ask something shorter; the refusal has receipt {}",
-            input.len(),
-            issued.digest
-        );
-    }
-    let prepared = prepare(engine, language, request, admission.nonce.as_deref(), input)?;
-    let task = GenerateRequest {
-        input: prepared.input.clone(),
-        parameters: prepared.parameters.clone(),
-        seed: prepared.seed,
-        chunk_len: CHUNK_LEN,
-    };
-    let mut draft = Draft::new(admission, prepared)?;
-    let mut stream = language.stream();
-    let (mut text, mut failure, mut first) = (String::new(), None, None);
-    let generated = generate(engine, &task, &mut |token| {
-        first.get_or_insert_with(Instant::now);
-        draft.append(token);
-        let written = stream.push(token).and_then(|piece| {
-            text.push_str(&piece);
-            on_text(&piece)
-        });
-        match written {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
+/// What became of an admitted request: it has a receipt in any case.
+pub(crate) enum Outcome {
+    /// An answer; it may have been cut off because nobody could take more of it.
+    Answered(Answered),
+    /// No answer, and why.
+    Refused(Issued, anyhow::Error),
+}
+
+/// Who answers.
+pub(crate) struct Answerer<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) engine: &'a Engine,
+    pub(crate) language: &'a Language,
+}
+
+impl Answerer<'_> {
+    /// Answers a request, giving text to `on_text` as soon as it is final; to break cancels.
+    pub(crate) fn answer(
+        &self,
+        request: &ChatRequest,
+        nonce: Option<Vec<u8>>,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let admission = admit(request, nonce)?;
+        let input = self.language.encode_chat(&request.messages)?;
+        let limit = self.engine.model().context_len() as usize;
+        if input.len() >= limit {
+            let found = input.len();
+            let error = anyhow!(
+                "the question has {found} tokens with its template, the model's context has {limit}\n\nhint: ask something shorter"
+            );
+            let (statement, openings) = refuse(admission, "context/length")?;
+            return Ok(Outcome::Refused(self.issue(&statement, openings)?, error));
         }
-    });
-    let decode_micros = first.map_or(0, |first| first.elapsed().as_micros());
-    let generated = match generated {
-        Ok(generated) => generated,
-        Err(error) => return Err(refuse_midway(node, draft, error)?),
-    };
-    let rest = stream.finish();
-    text.push_str(&rest);
-    on_text(&rest)?;
-    let (statement, openings) = draft.finish(generated.finish, text.as_bytes())?;
-    let issued = node.issue(&statement, openings, now_ms()? / 1000)?;
-    if let Some(failure) = failure {
-        return Err(failure);
+        let nonce = admission.nonce.as_deref();
+        let prepared = prepare(self.engine, self.language, request, nonce, input)?;
+        let task = GenerateRequest {
+            input: prepared.input.clone(),
+            parameters: prepared.parameters.clone(),
+            seed: prepared.seed,
+            chunk_len: CHUNK_LEN,
+        };
+        self.generate(&task, Draft::new(admission, prepared)?, on_text)
     }
-    let output_count = generated.output.len();
-    Ok(Answered { issued, text, finish: generated.finish, output_count, decode_micros })
-}
 
-/// Issues the receipt of a refusal by the arithmetic and returns the error to show.
-fn refuse_midway(node: &Node, draft: Draft, error: EngineError) -> Result<anyhow::Error> {
-    let (statement, openings) = draft.refuse("arithmetic/refused")?;
-    let issued = node.issue(&statement, openings, now_ms()? / 1000)?;
-    let shown = format!("the answer was refused; the refusal has receipt {}", issued.digest);
-    Ok(anyhow::Error::from(error).context(shown))
+    fn generate(
+        &self,
+        task: &GenerateRequest,
+        mut draft: Draft,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let mut stream = self.language.stream();
+        let (mut text, mut first, mut failure) = (String::new(), None, None);
+        let generated = generate(self.engine, task, &mut |token| {
+            first.get_or_insert_with(Instant::now);
+            draft.append(token);
+            match stream.push(token) {
+                Ok(piece) => {
+                    text.push_str(&piece);
+                    on_text(&piece)
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        let decode_micros = first.map_or(0, |first| first.elapsed().as_micros());
+        let generated = match (generated, failure) {
+            (Ok(generated), None) => generated,
+            (Ok(_), Some(error)) => return self.refuse_midway(draft, error),
+            (Err(error), _) => return self.refuse_midway(draft, error.into()),
+        };
+        let rest = stream.finish();
+        text.push_str(&rest);
+        if generated.finish != FinishReason::Cancelled {
+            // The answer is whole: whether its last piece is seen changes nothing.
+            let _ = on_text(&rest);
+        }
+        let (statement, openings) = draft.finish(generated.finish, text.as_bytes())?;
+        Ok(Outcome::Answered(Answered {
+            issued: self.issue(&statement, openings)?,
+            text,
+            finish: generated.finish,
+            output_count: generated.output.len(),
+            decode_micros,
+        }))
+    }
+
+    fn refuse_midway(&self, draft: Draft, error: anyhow::Error) -> Result<Outcome> {
+        let (statement, openings) = draft.refuse("arithmetic/refused")?;
+        Ok(Outcome::Refused(self.issue(&statement, openings)?, error))
+    }
+
+    fn issue(&self, statement: &Statement, openings: Openings) -> Result<Issued> {
+        Ok(self.node.issue(statement, openings, now_ms()? / 1000)?)
+    }
 }
 
 fn admit(request: &ChatRequest, nonce: Option<Vec<u8>>) -> Result<Admission> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tally_core::computation::Micro;
+use tally_core::computation::{Micro, TEMPERATURE_MAX};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,11 +89,14 @@ pub(crate) struct Ask {
     /// Instruction that goes before the question
     #[arg(long)]
     pub(crate) system: Option<String>,
-    /// Write the receipt with all its openings to this file [default: receipts/ in the home]
+    /// Also write the receipt, with all its openings, to this file; the home's receipts/ has it anyway
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+    /// Also write the request body to this file, for `tally verify --request`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request_out: Option<PathBuf>,
     /// Your nonce, 8 to 64 bytes in hexadecimal [default: 16 random bytes]
     #[arg(long, value_name = "HEX")]
     pub(crate) nonce: Option<String>,
@@ -102,13 +105,13 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Sampling {
     /// Most tokens to answer with
-    #[arg(long, default_value_t = 120, value_name = "N")]
+    #[arg(long, default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) max_tokens: u32,
     /// 0 is greedy, higher is more varied; at most six decimal places
-    #[arg(long, default_value = "0.7", value_name = "DECIMAL", value_parser = decimal)]
+    #[arg(long, default_value = "0.7", value_name = "DECIMAL", value_parser = temperature)]
     pub(crate) temperature: Micro,
     /// Draw only from the likeliest tokens of this total probability
-    #[arg(long, default_value = "0.9", value_name = "DECIMAL", value_parser = decimal)]
+    #[arg(long, default_value = "0.9", value_name = "DECIMAL", value_parser = top_p)]
     pub(crate) top_p: Micro,
     /// Draw only from this many likeliest tokens; 0 is no limit
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -195,7 +198,17 @@ pub(crate) enum Log {
     Fsck,
 }
 
-fn decimal(text: &str) -> Result<Micro, String> {
-    let expected = "expected a decimal of at most six places, such as 0.7";
-    Micro::parse(text).ok_or_else(|| expected.into())
+fn temperature(text: &str) -> Result<Micro, String> {
+    decimal(text, TEMPERATURE_MAX)
+}
+
+fn top_p(text: &str) -> Result<Micro, String> {
+    decimal(text, Micro::ONE)
+}
+
+fn decimal(text: &str, limit: Micro) -> Result<Micro, String> {
+    match Micro::parse(text) {
+        Some(value) if value <= limit => Ok(value),
+        _ => Err(format!("expected a decimal from 0 to {limit} of at most six places")),
+    }
 }

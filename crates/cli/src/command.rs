@@ -9,18 +9,10 @@ mod model;
 mod replay;
 mod verify;
 
-use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use tally_core::{
-    cbor::Cbor as _,
-    receipt::{BUNDLE_BYTES_MAX, Bundle},
-};
+use tally_core::receipt::BUNDLE_BYTES_MAX;
 
 use crate::{args, context::Context};
 
@@ -71,13 +63,4 @@ fn parse_nonce(text: &str) -> Result<Vec<u8>> {
     let nonce = hex::decode(text).with_context(|| format!("nonce `{text}` is not hexadecimal"))?;
     ensure!((8..=64).contains(&nonce.len()), "nonce has {} bytes, expected 8 to 64", nonce.len());
     Ok(nonce)
-}
-
-/// Writes a receipt, readable by its owner alone: its openings hold the conversation.
-fn write_receipt(path: &Path, bundle: &Bundle) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).with_context(failed)?;
-    file.write_all(&bundle.encode()).and_then(|()| file.sync_all()).with_context(failed)
 }

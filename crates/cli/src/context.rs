@@ -37,6 +37,11 @@ impl Context {
         Home::open(&self.home)
     }
 
+    /// The home folder, which must be there already.
+    pub(crate) fn existing_home(&self) -> Result<Home> {
+        Home::existing(&self.home)
+    }
+
     /// Where the home is, whether it exists or not.
     pub(crate) fn home_path(&self) -> &Path {
         &self.home

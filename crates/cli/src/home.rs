@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tally_core::ed25519::SigningKey;
 use tally_issuer::{KeyPurpose, NodeKeys, create_key, load_key};
 use zeroize::Zeroizing;
@@ -20,7 +20,17 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Opens the folder, making it and its keys if they are not there.
+    /// Opens the folder, which must be there: reading a home never makes one.
+    pub(crate) fn existing(root: &Path) -> Result<Self> {
+        ensure!(
+            root.is_dir(),
+            "there is no home at {}\n\nhint: `tally ask` makes one; `--home DIR` names another",
+            root.display()
+        );
+        Ok(Self { root: root.into() })
+    }
+
+    /// Opens the folder, making it if it is not there.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let home = Self { root: root.into() };
         for folder in [home.root.clone(), home.keys(), home.models(), home.receipts()] {
@@ -31,12 +41,21 @@ impl Home {
         Ok(home)
     }
 
-    /// Loads the keys, making those that are not there.
+    /// Loads the keys; makes all three if this home is new.
+    ///
+    /// In a home that has been used a missing key is an error: a new one would sign receipts that
+    /// the home's own policy does not trust, for a log that another key began.
     pub(crate) fn load_or_create_keys(&self) -> Result<NodeKeys> {
+        let path_of = |purpose: KeyPurpose| self.keys().join(format!("{}.key", purpose.name()));
+        let used = [self.log(), self.cosigner(), self.policy()];
+        let keys = KeyPurpose::ALL.map(path_of);
+        let is_used = used.iter().chain(&keys).any(|path| path.exists());
         let key = |purpose: KeyPurpose| -> Result<SigningKey> {
-            let path = self.keys().join(format!("{}.key", purpose.name()));
-            if path.try_exists()? {
-                return Ok(load_key(&path, purpose)?);
+            let path = path_of(purpose);
+            if is_used {
+                return load_key(&path, purpose).context(
+                    "a key of this home cannot be used; restore it from a copy, or begin a new home",
+                );
             }
             let mut seed = Zeroizing::new([0; 32]);
             random(&mut *seed)?;

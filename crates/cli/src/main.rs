@@ -12,6 +12,7 @@ mod language;
 mod models;
 mod node;
 mod output;
+mod receipt_file;
 mod request;
 mod view;
 
@@ -22,7 +23,10 @@ use clap::Parser as _;
 use crate::{command::Verdict, context::Context, output::Output};
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_use(&error),
+    };
     let output = Output::new(cli.global.json);
     let result = Context::new(&cli.global, output, std::env::home_dir())
         .and_then(|context| command::run(cli.command, &context));
@@ -31,13 +35,36 @@ fn main() -> ExitCode {
         Ok(Verdict::NotSatisfied) => ExitCode::from(1),
         Ok(Verdict::Unreadable) => ExitCode::from(2),
         Err(error) => {
-            output.note(&format!("error: {error:#}"));
-            if output.is_json() {
-                let document = serde_json::json!({"error": format!("{error:#}")});
-                // The exit status tells even if stdout is gone.
-                let _ = output.json(&document);
-            }
+            let text = chain_text(&error);
+            output.note(&format!("error: {text}"));
+            // The exit status tells even if stdout is gone.
+            let _ = output.json(&serde_json::json!({"error": text}));
             ExitCode::from(2)
         }
     }
+}
+
+/// Help and version go to stdout; wrong use is told on stderr, and as JSON if that was asked for.
+fn wrong_use(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if stdout and stderr are gone.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    let _ = Output::new(is_json).json(&serde_json::json!({"error": error.to_string()}));
+    ExitCode::from(2)
+}
+
+/// An error and its causes, without a cause that the text before it has told already.
+fn chain_text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

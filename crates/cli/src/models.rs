@@ -32,7 +32,7 @@ pub(crate) fn load_default() -> Result<Arc<Model>> {
 /// A model by name, or by the 64 hexadecimal digits of its root.
 pub(crate) fn load(home: &Home, name: &str) -> Result<Arc<Model>> {
     match Digest::parse_hex(name) {
-        Some(root) => load_by_root(home, root),
+        Some(root) => load_by_root(Some(home), root),
         None if name == DEFAULT_NAME => load_default(),
         None => {
             let path = path_of(home, name)?;
@@ -45,25 +45,29 @@ pub(crate) fn load(home: &Home, name: &str) -> Result<Arc<Model>> {
     }
 }
 
-/// The known model with a root.
-pub(crate) fn load_by_root(home: &Home, root: Digest) -> Result<Arc<Model>> {
+/// The known model with a root; `home` is where others than the default may be.
+pub(crate) fn load_by_root(home: Option<&Home>, root: Digest) -> Result<Arc<Model>> {
     let default = load_default()?;
     if default.root() == root {
         return Ok(default);
     }
-    for (_, path) in imported(home)? {
-        let model = load_file(&path)?;
-        if model.root() == root {
-            return Ok(model);
+    let mut unreadable = String::new();
+    for (name, path) in home.map_or(Ok(Vec::new()), imported)? {
+        match load_file(&path) {
+            Ok(model) if model.root() == root => return Ok(model),
+            Ok(_) => {}
+            Err(error) => unreadable.push_str(&format!("; `{name}` could not be read: {error:#}")),
         }
     }
     bail!(
-        "no model here has root {root}\n\nhint: import it with `tally model import`, or give its file with `--model`"
+        "no model here has root {root}{unreadable}\n\nhint: import it with `tally model import`, or give its file with `--model`"
     )
 }
 
 /// A model file.
 pub(crate) fn load_file(path: &Path) -> Result<Arc<Model>> {
+    // A pipe or device would be read for ever.
+    ensure!(path.is_file(), "{} is not a file", path.display());
     let model = Model::open(path).with_context(|| format!("model file {}", path.display()))?;
     Ok(Arc::new(model))
 }
@@ -71,9 +75,12 @@ pub(crate) fn load_file(path: &Path) -> Result<Arc<Model>> {
 /// Name and file of every imported model, by name.
 pub(crate) fn imported(home: &Home) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
+    if !home.models().is_dir() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(home.models()).context("cannot list the models")? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        if path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION) {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             found.push((name, path));
         }
@@ -89,7 +96,8 @@ pub(crate) fn path_of(home: &Home, name: &str) -> Result<PathBuf> {
         !name.is_empty()
             && name.len() <= NAME_BYTES_MAX
             && !name.starts_with('.')
-            && name.bytes().all(is_legal),
+            && name.bytes().all(is_legal)
+            && Digest::parse_hex(name).is_none(),
         "`{name}` is no model name: expected up to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`"
     );
     Ok(home.models().join(format!("{name}.{EXTENSION}")))

@@ -1,11 +1,11 @@
 //! This home's node: keys, log, cosigner and the policy that trusts them.
 
-use std::{fs, sync::Arc};
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use tally_core::Digest;
-use tally_issuer::{Node, NodeKeys};
-use tally_log::Posix;
+use tally_issuer::{IssuerError, Node, NodeKeys};
+use tally_log::{LogError, Posix};
 use tally_verifier::{Policy, policy::HomePolicy};
 
 use crate::home::Home;
@@ -15,12 +15,14 @@ pub(crate) fn open(home: &Home) -> Result<Node> {
     let keys = home.load_or_create_keys()?;
     let log = Posix::create(home.log()).context("cannot open the log's folder")?;
     let cosigner = Posix::create(home.cosigner()).context("cannot open the cosigner's folder")?;
-    Node::open(Arc::new(log), Arc::new(cosigner), &keys)
-        .context("cannot open this node's log")
-        .map_err(|error| match error.to_string().contains("held") {
-            true => error.context("hint: another `tally` process has it open"),
-            false => error,
-        })
+    Node::open(Arc::new(log), Arc::new(cosigner), &keys).map_err(|error| {
+        let is_held = matches!(&error, IssuerError::Log(LogError::Locked { .. }));
+        let shown = anyhow::Error::from(error).context("cannot open this node's log");
+        match is_held {
+            true => anyhow::anyhow!("{shown:#}\n\nhint: another `tally` has it open; try again"),
+            false => shown,
+        }
+    })
 }
 
 /// The home's policy, written on first use: it trusts this node's own keys and says so.
@@ -28,8 +30,17 @@ pub(crate) fn load_or_create_policy(home: &Home, default_model: Digest) -> Resul
     let path = home.policy();
     if !path.try_exists()? {
         let text = policy_text(&home.load_or_create_keys()?, default_model)?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let failed = || format!("cannot write {}", path.display());
+        let options = fs::File::options().write(true).create_new(true).mode(0o600).to_owned();
+        let mut file = options.open(&path).with_context(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
     }
+    load_policy(home)
+}
+
+/// The home's policy, which must be there.
+pub(crate) fn load_policy(home: &Home) -> Result<Policy> {
+    let path = home.policy();
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Policy::parse(&text).with_context(|| format!("policy {}", path.display()))

@@ -10,7 +10,33 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
-    is_coloured: bool,
+    is_terminal: bool,
+}
+
+/// Somebody else's text for one line: control characters are shown as escapes, never obeyed.
+pub(crate) fn quoted(text: &str) -> String {
+    escaped(text, &[])
+}
+
+fn escaped(text: &str, kept: &[char]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_harmful(c) && !kept.contains(&c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character could act on a terminal instead of standing there.
+fn is_harmful(c: char) -> bool {
+    // Bidirectional overrides are no control characters for `char`, and can reorder a line.
+    let is_bidirectional = matches!(
+        c,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || is_bidirectional
 }
 
 /// A colour of the terminal, used only beside words that say the same.
@@ -26,7 +52,7 @@ pub(crate) enum Colour {
 impl Output {
     /// Speaks JSON if asked to, and in colour if stdout is a terminal.
     pub(crate) fn new(is_json: bool) -> Self {
-        Self { is_json, is_coloured: io::stdout().is_terminal() }
+        Self { is_json, is_terminal: io::stdout().is_terminal() }
     }
 
     /// Whether one JSON document is expected on stdout.
@@ -43,10 +69,16 @@ impl Output {
     }
 
     /// Text on stdout as it comes; nothing in JSON mode.
+    ///
+    /// A terminal gets no control characters but line feed and tab: they could move the cursor and
+    /// paint over what `tally` said. A file or pipe gets the text as it is.
     pub(crate) fn piece(self, text: &str) -> Result<()> {
         if !self.is_json {
             let mut stdout = io::stdout().lock();
-            write!(stdout, "{text}")?;
+            match self.is_terminal {
+                true => write!(stdout, "{}", escaped(text, &['\n', '\t']))?,
+                false => write!(stdout, "{text}")?,
+            }
             stdout.flush()?;
         }
         Ok(())
@@ -55,7 +87,15 @@ impl Output {
     /// The JSON document on stdout; nothing in text mode.
     pub(crate) fn json(self, value: &Value) -> Result<()> {
         if self.is_json {
-            writeln!(io::stdout().lock(), "{value:#}")?;
+            // Inside JSON strings serde_json leaves what lies above ASCII's controls as it is.
+            let mut text = String::new();
+            for c in format!("{value:#}").chars() {
+                match is_harmful(c) && c != '\n' {
+                    true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                    false => text.push(c),
+                }
+            }
+            writeln!(io::stdout().lock(), "{text}")?;
         }
         Ok(())
     }
@@ -63,12 +103,12 @@ impl Output {
     /// A line on stderr for the person at the terminal.
     pub(crate) fn note(self, text: &str) {
         // Nobody is left to tell if stderr is gone.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", escaped(text, &['\n', '\t']));
     }
 
     /// `text` in a colour, if stdout shows colours.
     pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
-        if !self.is_coloured {
+        if !self.is_terminal {
             return text.to_owned();
         }
         let code = match colour {
@@ -90,5 +130,16 @@ impl Output {
         let style = ProgressStyle::with_template(template);
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(label)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_others_are_shown_and_not_obeyed() {
+        assert_eq!(quoted("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
+        assert_eq!(escaped("a\tb\n\r", &['\n', '\t']), "a\tb\n\\r");
     }
 }

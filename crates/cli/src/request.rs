@@ -4,11 +4,13 @@
 //! again. Numbers that matter are decimals in the text and never become floats.
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use tally_core::computation::Micro;
 
 /// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Turn {
     /// Who speaks: `system`, `user` or `assistant`.
     pub(crate) role: String,
@@ -52,22 +54,39 @@ impl ChatRequest {
         .into_bytes()
     }
 
-    /// The conversation in a body: all that the effective input depends on.
-    pub(crate) fn parse_messages(body: &[u8]) -> Result<Vec<Turn>> {
-        let body: Value = serde_json::from_slice(body).context("request is not JSON")?;
-        let messages = body.get("messages").and_then(Value::as_array);
-        let messages = messages.context("request has no array `messages`")?;
-        let text_of = |message: &Value, name: &str| -> Result<String> {
-            let text = message.get(name).and_then(Value::as_str);
-            Ok(text.with_context(|| format!("message has no text `{name}`"))?.to_owned())
+    /// Parses a body down to what a computation follows from.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self> {
+        let body: Body<'_> = serde_json::from_slice(body).context("request is no chat request")?;
+        let decimal = |name: &str, raw: &RawValue| {
+            let expected =
+                || format!("`{name}` is {raw}, expected a decimal of at most six places");
+            Micro::parse(raw.get()).with_context(expected)
         };
-        messages
-            .iter()
-            .map(|message| {
-                Ok(Turn { role: text_of(message, "role")?, content: text_of(message, "content")? })
-            })
-            .collect()
+        Ok(Self {
+            model: body.model,
+            messages: body.messages,
+            max_tokens: body.max_tokens,
+            temperature: decimal("temperature", body.temperature)?,
+            top_p: decimal("top_p", body.top_p)?,
+            top_k: body.top_k,
+            seed: body.seed,
+        })
     }
+}
+
+/// The body as JSON has it. Unknown fields are refused: they might have asked for something else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    model: String,
+    messages: Vec<Turn>,
+    max_tokens: u32,
+    #[serde(borrow)]
+    temperature: &'a RawValue,
+    #[serde(borrow)]
+    top_p: &'a RawValue,
+    top_k: u32,
+    seed: Option<u64>,
 }
 
 #[cfg(test)]
@@ -79,7 +98,7 @@ mod tests {
         let turn = Turn { role: "user".into(), content: "quote \" and\nnewline \u{1f600}".into() };
         let request = ChatRequest {
             model: "default".into(),
-            messages: vec![turn.clone()],
+            messages: vec![turn],
             max_tokens: 5,
             temperature: Micro::from_millionths(700_000),
             top_p: Micro::ONE,
@@ -90,13 +109,23 @@ mod tests {
         let json: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(json["temperature"].to_string(), "0.7");
         assert_eq!(json["seed"], u64::MAX);
-        assert_eq!(ChatRequest::parse_messages(&body).unwrap(), [turn]);
+        assert_eq!(ChatRequest::parse(&body).unwrap(), request);
     }
 
     #[test]
-    fn a_body_without_messages_is_refused() {
-        for body in [&b"{}"[..], b"[]", b"", br#"{"messages":[{"role":"user"}]}"#] {
-            assert!(ChatRequest::parse_messages(body).is_err());
+    fn a_body_that_lacks_or_adds_a_field_is_refused() {
+        let good =
+            r#"{"model":"m","messages":[],"max_tokens":1,"temperature":0.7,"top_p":1,"top_k":0}"#;
+        assert!(ChatRequest::parse(good.as_bytes()).is_ok());
+        let bad = [
+            good.replace("0.7", "7e-1"),
+            good.replace("0.7", "\"0.7\""),
+            good.replace(r#""top_k":0"#, r#""top_k":0,"stop":["x"]"#),
+            good.replace(r#""messages":[],"#, ""),
+            good.replace("[]", r#"[{"role":"user"}]"#),
+        ];
+        for body in bad.iter().map(String::as_str).chain(["", "[]", "{}"]) {
+            assert!(ChatRequest::parse(body.as_bytes()).is_err(), "{body}");
         }
     }
 }

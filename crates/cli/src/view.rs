@@ -8,10 +8,13 @@ use tally_core::{
     commitment::Field,
     computation::tokens_from_bytes,
     receipt::{
-        Adjustment, Answer, Bundle, Evidence, Preparation, ProtectedHeader, SeedSource, Statement,
+        Adjustment, Answer, Bundle, Evidence, EvidenceKind, Preparation, ProtectedHeader,
+        SeedSource, Statement,
     },
     tlog_proof::TlogProof,
 };
+
+use crate::output::quoted;
 
 /// A parsed bundle with its statement and header.
 pub(crate) struct ReceiptView {
@@ -187,6 +190,9 @@ fn evidence_lines(evidence: &Evidence) -> Vec<String> {
     let Some(value) = &evidence.value else {
         return vec![row(&evidence.kind.to_string(), "value held elsewhere")];
     };
+    if evidence.kind != EvidenceKind::Inclusion {
+        return vec![row(&evidence.kind.to_string(), format!("{} bytes", value.len()))];
+    }
     match TlogProof::parse(value) {
         Ok(proof) => vec![
             row("log inclusion", format!("entry {}", proof.index.0)),
@@ -244,5 +250,5 @@ pub(crate) fn time_text(time_ms: u64) -> String {
 }
 
 fn row(name: &str, value: impl std::fmt::Display) -> String {
-    format!("  {name:<16} {value}")
+    format!("  {name:<16} {}", quoted(&value.to_string()))
 }

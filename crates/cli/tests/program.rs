@@ -1,5 +1,7 @@
 //! The program as a person uses it: commands, exit statuses, what is on stdout.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+
 use std::{
     path::Path,
     process::{Command, Output},
@@ -55,7 +57,8 @@ fn an_answer_verifies_replays_and_is_found_in_the_log() {
 
     let replayed = tally(&home, &["replay", receipt, "--json", "--kernels", "portable"]);
     assert_eq!(replayed.status.code(), Some(0));
-    assert_eq!(json(&replayed)["same"].as_array().unwrap().len(), 3);
+    let replayed = json(&replayed);
+    assert_eq!(replayed["same"].as_array().unwrap().len(), 5, "{replayed}");
 
     let inspected = json(&tally(&home, &["inspect", receipt, "--json"]));
     assert_eq!(inspected["openings"]["response"]["value"], answer["text"]);
@@ -97,6 +100,10 @@ fn exit_statuses_tell_not_satisfied_from_unreadable() {
     assert_eq!(json(&wrong_nonce)["code"], "expected/nonce");
 
     let stranger = folder.path().join("stranger");
+    let without_policy = tally(&stranger, &["verify", path, "--json"]);
+    assert_eq!(without_policy.status.code(), Some(2));
+    assert!(!stranger.exists(), "looking at a receipt must not make a home");
+    assert!(tally(&stranger, &["key"]).status.success());
     let of_another = tally(&stranger, &["verify", path, "--json"]);
     assert_eq!(of_another.status.code(), Some(1), "another home must not trust this node's key");
 
@@ -143,7 +150,10 @@ fn a_question_beyond_the_context_is_refused_with_a_receipt() {
     let refused = tally(&home, &["ask", &question]);
     assert_eq!(refused.status.code(), Some(2));
     let message = String::from_utf8(refused.stderr).unwrap();
-    assert!(message.contains("context has 512") && message.contains("receipt"), "{message}");
+    assert!(message.contains("context has 512") && message.contains(".receipt"), "{message}");
+    let kept = std::fs::read_dir(home.join("receipts")).unwrap().next().unwrap().unwrap().path();
+    let verified = tally(&home, &["verify", kept.to_str().unwrap()]);
+    assert_eq!(verified.status.code(), Some(0), "the refusal has a receipt that verifies");
     assert_eq!(json(&tally(&home, &["log", "fsck", "--json"]))["entries"], 1);
 }
 
@@ -201,9 +211,20 @@ fn help_teaches_and_wrong_use_is_exit_2() {
     let folder = tempfile::tempdir().unwrap();
     let help = tally(folder.path(), &["--help"]);
     assert!(String::from_utf8(help.stdout).unwrap().contains("tally verify a.receipt"));
-    for arguments in [&["ask"][..], &["nonsense"], &["ask", "x", "--temperature", "0.1234567"]] {
-        assert_eq!(tally(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    for arguments in [
+        &["ask"][..],
+        &["nonsense"],
+        &["ask", "x", "--temperature", "0.1234567"],
+        &["ask", "x", "--temperature", "100.000001"],
+        &["ask", "x", "--top-p", "1.000001"],
+        &["ask", "x", "--max-tokens", "0"],
+        &["log", "fsck"],
+    ] {
+        let wrong = tally(folder.path(), &[arguments, &["--json"]].concat());
+        assert_eq!(wrong.status.code(), Some(2), "{arguments:?}");
+        assert!(json(&wrong)["error"].is_string(), "{arguments:?}");
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
 }
 
 #[test]
@@ -216,4 +237,69 @@ fn the_demo_runs_from_an_empty_home_and_says_each_step() {
         assert!(text.contains(&format!("\n{step}. ")), "step {step} is missing");
     }
     assert!(text.contains("rejected, receipt/signature"), "{text}");
+}
+
+#[test]
+fn a_hostile_receipt_cannot_write_on_the_terminal() {
+    use tally_core::{cbor::Cbor as _, receipt::Bundle};
+    let folder = tempfile::tempdir().unwrap();
+    let (home, receipt) = (folder.path().join("home"), folder.path().join("a.receipt"));
+    ask(&home, &receipt, &[]);
+    let mut bundle = Bundle::parse(&std::fs::read(&receipt).unwrap()).unwrap();
+    let mut header =
+        tally_core::receipt::ProtectedHeader::parse(&bundle.statement.protected).unwrap();
+    header.content_type = "\u{1b}[2J\nThe policy is satisfied\u{9b}31m\u{202e}".into();
+    bundle.statement.protected = header.encode();
+    std::fs::write(&receipt, bundle.encode()).unwrap();
+    for arguments in [&["verify"][..], &["inspect"], &["verify", "--json"], &["inspect", "--json"]]
+    {
+        let output = tally(&home, &[arguments, &[receipt.to_str().unwrap()]].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let is_harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(is_harmful), "{arguments:?}: {text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("The policy is satisfied")), "{text}");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_before_anything_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, receipt) = (folder.path().join("home"), folder.path().join("a.receipt"));
+    ask(&home, &receipt, &[]);
+    let place = folder.path().join("no/such/folder/b.receipt");
+    let refused = tally(&home, &["ask", "x", "--receipt", place.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(json(&tally(&home, &["log", "fsck", "--json"]))["entries"], 1);
+}
+
+#[test]
+fn a_lost_key_is_not_replaced_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, receipt) = (folder.path().join("home"), folder.path().join("a.receipt"));
+    ask(&home, &receipt, &[]);
+    std::fs::remove_file(home.join("keys/receipt.key")).unwrap();
+    let refused = tally(&home, &["ask", "x"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("receipt.key"));
+}
+
+#[test]
+fn an_answer_that_nobody_reads_to_its_end_has_a_receipt_of_what_was_said() {
+    use std::{io::Read as _, process::Stdio};
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tally"))
+        .args(["ask", "Tell me about threads.", "--max-tokens", "400", "--temperature", "1.5"])
+        .env("TALLY_HOME", &home)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    child.wait().unwrap();
+    let kept = std::fs::read_dir(home.join("receipts")).unwrap().next().unwrap().unwrap().path();
+    let kept = kept.to_str().unwrap();
+    assert_eq!(tally(&home, &["verify", kept]).status.code(), Some(0));
+    assert_eq!(tally(&home, &["replay", kept]).status.code(), Some(0));
 }

@@ -1,20 +1,30 @@
 //! `tally ask`: an answer on the terminal, its receipt in a file.
 
-use std::{io::Read as _, path::PathBuf};
+use std::{
+    io::Read as _,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tally_engine::{Engine, Kernels};
+use tally_issuer::Issued;
 
-use super::{Verdict, parse_nonce, write_receipt};
+use super::{Verdict, parse_nonce};
 use crate::{
-    answer::{Answered, answer, conversation},
+    answer::{Answered, Answerer, Outcome, conversation},
     args,
     context::Context,
     home::{Home, random},
     language::Language,
     models, node,
-    output::Colour,
+    output::Output,
+    receipt_file::ReceiptFile,
     request::ChatRequest,
 };
 
@@ -36,30 +46,76 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     let prompt = read_prompt(&args.prompt)?;
     let request = request_of(args, &engine, &prompt);
     node::load_or_create_policy(&home, models::load_default()?.root())?;
+    // A place that cannot be written shows now, before anything is computed and logged.
+    let wanted = args.receipt.as_deref().map(ReceiptFile::prepare).transpose()?;
+    if let Some(path) = &args.request_out {
+        let failed = || format!("cannot write {}", path.display());
+        std::fs::write(path, request.encode()).with_context(failed)?;
+    }
     let node = node::open(&home)?;
     let output = context.output;
-    let answered = answer(&node, &engine, &language, &request, Some(nonce.clone()), &mut |text| {
-        output.piece(text)
+    let is_stopped = stop_flag()?;
+    let answerer = Answerer { node: &node, engine: &engine, language: &language };
+    let outcome = answerer.answer(&request, Some(nonce.clone()), &mut |text| {
+        // Nobody reads any more, or somebody wants it to end.
+        match output.piece(text).is_err() || is_stopped.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     })?;
-    output.line("")?;
-    let path = receipt_path(args, &home, &answered);
-    write_receipt(&path, &answered.issued.bundle)?;
-    let speed = answered.tokens_per_second();
+    let issued = match &outcome {
+        Outcome::Answered(answered) => &answered.issued,
+        Outcome::Refused(issued, _) => issued,
+    };
+    let path = keep(&home, issued, wanted)?;
+    match outcome {
+        Outcome::Answered(answered) => report(&answered, &nonce, &path, output),
+        Outcome::Refused(issued, error) => Err(error.context(format!(
+            "there is no answer; receipt {} (log entry {}) says so",
+            path.display(),
+            issued.log_index
+        ))),
+    }
+}
+
+/// Keeps the receipt in the home, and where the user wants it; returns the place to name.
+fn keep(home: &Home, issued: &Issued, wanted: Option<ReceiptFile>) -> Result<PathBuf> {
+    let name = format!("{}.receipt", &issued.digest.to_string()[..16]);
+    let kept = ReceiptFile::prepare(&home.receipts().join(name))?.write(&issued.bundle)?;
+    match wanted {
+        Some(file) => file
+            .write(&issued.bundle)
+            .with_context(|| format!("the receipt is kept in {}", kept.display())),
+        None => Ok(kept),
+    }
+}
+
+fn report(answered: &Answered, nonce: &[u8], path: &Path, output: Output) -> Result<Verdict> {
+    let (index, nonce) = (answered.issued.log_index, hex::encode(nonce));
     output.json(&json!({
         "text": answered.text,
         "finish": answered.finish.to_string(),
         "output_tokens": answered.output_count,
-        "tokens_per_second": speed.map(|speed| speed.to_string()),
-        "nonce": hex::encode(&nonce),
+        "tokens_per_second": answered.tokens_per_second(),
+        "nonce": nonce,
         "receipt": path,
         "receipt_digest": answered.issued.digest.to_string(),
-        "log_index": answered.issued.log_index,
+        "log_index": index,
     }))?;
-    let place = format!("receipt {} (log entry {})", path.display(), answered.issued.log_index);
     if !output.is_json() {
-        output.note(&output.paint(Colour::Dim, &place));
+        output
+            .note(&format!("\nreceipt {} (log entry {index}, your nonce {nonce})", path.display()));
     }
     Ok(Verdict::Satisfied)
+}
+
+/// A flag that an interrupt or a request to end sets, so that what was said gets its receipt.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
+        .context("cannot take notice of interrupts")?;
+    Ok(flag)
 }
 
 /// The kernels of a name, or the fastest.
@@ -92,11 +148,4 @@ fn read_prompt(prompt: &str) -> Result<String> {
         "question has more than {PROMPT_BYTES_MAX} bytes"
     );
     Ok(text)
-}
-
-fn receipt_path(args: &args::Ask, home: &Home, answered: &Answered) -> PathBuf {
-    let digest = answered.issued.digest.to_string();
-    args.receipt
-        .clone()
-        .unwrap_or_else(|| home.receipts().join(format!("{}.receipt", &digest[..16])))
 }

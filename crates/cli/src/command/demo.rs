@@ -1,6 +1,6 @@
 //! `tally demo`: everything once, in front of the newcomer's eyes, each step real.
 
-use std::{path::PathBuf, time::Instant};
+use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -9,18 +9,19 @@ use tally_engine::Engine;
 use tally_issuer::Node;
 use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, verify};
 
-use super::{Verdict, ask, read_receipt, replay, verify as judge, write_receipt};
+use super::{Verdict, ask, read_receipt, replay, verify as judge};
 use crate::{
-    answer::{Answered, answer, conversation},
+    answer::{Answered, Answerer, Outcome, conversation},
     context::{Context, now_ms},
     home::{Home, random},
     language::Language,
     models, node,
     output::{Colour, Output},
+    receipt_file::ReceiptFile,
     request::ChatRequest,
 };
 
-const QUESTION: &str = "What is a transaction?";
+const QUESTION: &str = "What is a trigger?";
 const TOKENS_MAX: u32 = 120;
 
 pub(crate) fn run(context: &Context) -> Result<Verdict> {
@@ -54,9 +55,9 @@ pub(crate) fn run(context: &Context) -> Result<Verdict> {
     output.json(&json!({
         "text": told.answered.text,
         "output_tokens": told.answered.output_count,
-        "tokens_per_second": told.answered.tokens_per_second().map(|speed| speed.to_string()),
+        "tokens_per_second": told.answered.tokens_per_second(),
         "receipt": told.path,
-        "verify_micros": verify_micros.to_string(),
+        "verify_micros": u64::try_from(verify_micros)?,
         "verified": judge::verified_json(&verified),
         "replayed": true,
         "tampered": {"byte": place, "code": rejection.code(), "text": rejection.to_string()},
@@ -109,9 +110,17 @@ fn tell(stage: &Stage, output: Output) -> Result<Told> {
     random(&mut nonce)?;
     output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
     output.piece("   ")?;
-    let answered = answer(node, engine, language, &request, Some(nonce.clone()), &mut |text| {
-        output.piece(&text.replace('\n', "\n   "))
-    })?;
+    let outcome =
+        Answerer { node, engine, language }.answer(&request, Some(nonce.clone()), &mut |text| {
+            match output.piece(&text.replace('\n', "\n   ")) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+    let answered = match outcome {
+        Outcome::Answered(answered) => answered,
+        Outcome::Refused(_, error) => return Err(error),
+    };
     output.line("")?;
     let speed = answered.tokens_per_second().unwrap_or_default();
     detail(output, &format!("{} tokens, {speed} tokens/s", answered.output_count))?;
@@ -119,7 +128,7 @@ fn tell(stage: &Stage, output: Output) -> Result<Told> {
 
     step(output, 4, "Write the receipt: signed, logged, cosigned by this node's own cosigner")?;
     let path = home.receipts().join("demo.receipt");
-    write_receipt(&path, &answered.issued.bundle)?;
+    ReceiptFile::prepare(&path)?.write(&answered.issued.bundle)?;
     let receipt = read_receipt(&path)?;
     detail(output, &format!("{} ({} bytes)", path.display(), receipt.len()))?;
     Ok(Told { answered, nonce, body: request.encode(), path, receipt })
@@ -162,8 +171,8 @@ fn request(engine: &Engine) -> ChatRequest {
         model: engine.model().root().to_string(),
         messages: conversation(None, QUESTION),
         max_tokens: TOKENS_MAX,
-        temperature: Micro::from_millionths(600_000),
-        top_p: Micro::from_millionths(900_000),
+        temperature: Micro::from_millionths(500_000),
+        top_p: Micro::from_millionths(800_000),
         top_k: 0,
         seed: None,
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tally_core::{Digest, tree::LeafIndex};
 use tally_log::{Posix, Storage, fsck};
@@ -11,6 +11,7 @@ use super::Verdict;
 use crate::{
     args,
     context::{Context, now_ms},
+    home::Home,
     node,
     output::Colour,
 };
@@ -23,8 +24,19 @@ pub(crate) fn run(args: &args::Log, context: &Context) -> Result<Verdict> {
     }
 }
 
+/// The home, if it has a log: looking at a log never begins one.
+fn existing_log(context: &Context) -> Result<Home> {
+    let home = context.existing_home()?;
+    ensure!(
+        home.log().is_dir(),
+        "this home has no log yet: {}\n\nhint: `tally ask` makes one",
+        context.home_path().display()
+    );
+    Ok(home)
+}
+
 fn checkpoint(context: &Context) -> Result<Verdict> {
-    let node = node::open(&context.open_home()?)?;
+    let node = node::open(&existing_log(context)?)?;
     node.publish(now_ms()? / 1000)?;
     let signed = node
         .sequencer()
@@ -35,7 +47,7 @@ fn checkpoint(context: &Context) -> Result<Verdict> {
 }
 
 fn proof(entry: &str, context: &Context) -> Result<Verdict> {
-    let node = node::open(&context.open_home()?)?;
+    let node = node::open(&existing_log(context)?)?;
     let index = match (Digest::parse_hex(entry), entry.parse()) {
         (Some(digest), _) => node
             .sequencer()
@@ -53,7 +65,7 @@ fn proof(entry: &str, context: &Context) -> Result<Verdict> {
 }
 
 fn fsck(context: &Context) -> Result<Verdict> {
-    let home = context.open_home()?;
+    let home = existing_log(context)?;
     let keys = home.load_or_create_keys()?;
     let (log, cosigner) = keys.verifiers()?;
     let output = context.output;

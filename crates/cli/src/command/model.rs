@@ -10,18 +10,23 @@ use tally_engine::{
 };
 
 use super::{Verdict, read_limited};
-use crate::{args, context::Context, home::Home, models, output::Output};
+use crate::{
+    args,
+    context::Context,
+    home::Home,
+    models,
+    output::{Output, quoted},
+};
 
 /// Text by which headroom is measured when none is given.
 const CALIBRATION: &str = include_str!("../../../../models/default/calibration.txt");
 const CALIBRATION_BYTES_MAX: u64 = 16 << 20;
 
 pub(crate) fn run(args: &args::Model, context: &Context) -> Result<Verdict> {
-    let home = context.open_home()?;
     match args {
-        args::Model::Import(import) => run_import(import, &home, context.output)?,
-        args::Model::List => list(&home, context.output)?,
-        args::Model::Show { model } => show(model, &home, context.output)?,
+        args::Model::Import(import) => run_import(import, &context.open_home()?, context.output)?,
+        args::Model::List => list(&context.open_home()?, context.output)?,
+        args::Model::Show { model } => show(model, &context.open_home()?, context.output)?,
     }
     Ok(Verdict::Satisfied)
 }
@@ -71,17 +76,24 @@ fn name_of(folder: &Path) -> Result<String> {
 }
 
 fn list(home: &Home, output: Output) -> Result<()> {
-    let mut known = vec![(models::DEFAULT_NAME.to_owned(), models::load_default()?)];
+    let mut known = vec![(models::DEFAULT_NAME.to_owned(), Ok(models::load_default()?))];
     for (name, path) in models::imported(home)? {
-        known.push((name, models::load_file(&path)?));
+        known.push((name, models::load_file(&path)));
     }
     let documents: Vec<Value> = known
         .iter()
-        .map(|(name, model)| json!({"name": name, "root": model.root().to_string()}))
+        .map(|(name, model)| match model {
+            Ok(model) => json!({"name": name, "root": model.root().to_string()}),
+            Err(error) => json!({"name": name, "unreadable": format!("{error:#}")}),
+        })
         .collect();
     output.json(&Value::Array(documents))?;
     for (name, model) in &known {
-        output.line(&format!("{name:<24} {}", model.root()))?;
+        let shown = match model {
+            Ok(model) => model.root().to_string(),
+            Err(error) => format!("unreadable: {error:#}"),
+        };
+        output.line(&format!("{name:<24} {}", quoted(&shown)))?;
     }
     Ok(())
 }
@@ -103,7 +115,18 @@ fn show(name: &str, home: &Home, output: Output) -> Result<()> {
         "root": model.root().to_string(),
         "arithmetic": manifest.arithmetic,
         "converter": converter,
-        "configuration": format!("{configuration:?}"),
+        "configuration": {
+            "layers": configuration.layers,
+            "width": configuration.width,
+            "hidden": configuration.hidden,
+            "heads": configuration.heads,
+            "kv_heads": configuration.kv_heads,
+            "head_dim": configuration.head_dim,
+            "vocabulary": configuration.vocabulary,
+            "context": configuration.context,
+            "tied": configuration.tied,
+            "residual_bits": configuration.residual_bits,
+        },
         "sources": sources,
         "parts": manifest.parts.len(),
     }))?;

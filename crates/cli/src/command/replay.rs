@@ -3,15 +3,26 @@
 //! Beside the integers it derives again what surrounds them: the effective input from the opened
 //! request, and the response from the output tokens.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
-use tally_core::{commitment::Field, computation::Computation};
+use tally_core::{
+    Digest,
+    commitment::Field,
+    computation::{Computation, SamplingParameters},
+    receipt::Kind,
+};
 use tally_engine::{Engine, replay::replay};
 use tally_verifier::{Receipt, open};
 
 use super::{Verdict, ask, read_receipt};
 use crate::{
-    args, context::Context, language::Language, models, output::Colour, request::ChatRequest,
+    answer::seed_of,
+    args,
+    context::Context,
+    language::Language,
+    models,
+    output::{Colour, quoted},
+    request::ChatRequest,
 };
 
 /// What a replay found, thing by thing.
@@ -30,7 +41,9 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
         .context("the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings")?;
     let model = match &args.model {
         Some(path) => models::load_file(path)?,
-        None => models::load_by_root(&context.open_home()?, computation.model_root)?,
+        None => {
+            models::load_by_root(context.existing_home().ok().as_ref(), computation.model_root)?
+        }
     };
     let language = Language::of(&model)?;
     let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
@@ -53,13 +66,18 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
         output.line(&format!("  {} {text}", output.paint(Colour::Green, "✓")))?;
     }
     for text in &report.differs {
-        output.line(&format!("  {} {text}", output.paint(Colour::Red, "✗")))?;
+        output.line(&format!("  {} {}", output.paint(Colour::Red, "✗"), quoted(text)))?;
     }
     for text in &report.not_compared {
         output.line(&format!("  {} {text}", output.paint(Colour::Yellow, "–")))?;
     }
     output.line(match is_same {
-        true => "Replayed: bit for bit the same; nobody's word was needed for this\nWho issued the receipt, and whether a log has it, `tally verify` tells",
+        true if report.not_compared.is_empty() => {
+            "Replayed: everything is bit for bit the same, and nobody's word was needed for this\nWho issued the receipt, and whether a log has it, `tally verify` tells"
+        }
+        true => {
+            "Replayed in part: the output tokens are bit for bit the same; what was not opened was not compared\nWho issued the receipt, and whether a log has it, `tally verify` tells"
+        }
         false => "Not replayed: the receipt states something else than the computation yields",
     })?;
     Ok(if is_same { Verdict::Satisfied } else { Verdict::NotSatisfied })
@@ -80,19 +98,44 @@ pub(super) fn compare(
         Some(Err(error)) => report.differs.push(format!("not so: {name}: {error:#}")),
         None => report.not_compared.push(format!("not opened: {name}")),
     };
-    let opened = |field| receipt.openings.get(&field).map(|opening| opening.value.as_slice());
+    let opened =
+        |field: Field| receipt.openings.get(&field).map(|opening| opening.value.as_slice());
     let replayed = replay(engine, computation, on_progress);
     let count = computation.output.len();
     note(
         &format!("the {count} output tokens are what model, input, parameters and seed yield"),
         Some(replayed.map(|()| true).map_err(anyhow::Error::from)),
     );
-    let request = opened(Field::Request);
+    let statement = &receipt.statement;
+    if let Ok(answer) = &statement.outcome {
+        let preparation = &answer.preparation;
+        let model = engine.model();
+        let template = Digest::of_content(model.template().as_bytes());
+        let is_known = preparation.tokenizer == Digest::of_content(model.tokenizer())
+            && preparation.template.is_none_or(|stated| stated == template)
+            && preparation.adjustments.is_empty();
+        note(
+            "tokenizer and template are the model's, and the node adjusted nothing",
+            Some(Ok(is_known)),
+        );
+    }
+    let request = match statement.kind {
+        Kind::Chat => opened(Field::Request).map(ChatRequest::parse),
+        // What a completion's request looks like is not laid down yet.
+        Kind::Completion => None,
+    };
     note(
         "the input tokens are what template and tokenizer make of the request",
-        request.map(|body| {
-            let messages = ChatRequest::parse_messages(body)?;
-            Ok(language.encode_chat(&messages)? == computation.input)
+        request.as_ref().map(|request| match request {
+            Ok(request) => Ok(language.encode_chat(&request.messages)? == computation.input),
+            Err(error) => Err(anyhow!("{error:#}")),
+        }),
+    );
+    note(
+        "model, sampling parameters and seed are what the request asked for",
+        request.as_ref().map(|request| match request {
+            Ok(request) => Ok(asked_for(request, computation, language)),
+            Err(error) => Err(anyhow!("{error:#}")),
         }),
     );
     let response = opened(Field::Response);
@@ -101,4 +144,19 @@ pub(super) fn compare(
         response.map(|text| Ok(language.decode(&computation.output)?.as_bytes() == text)),
     );
     report
+}
+
+/// Whether a computation is the one that a request asked for, so far as the request decides it.
+fn asked_for(request: &ChatRequest, computation: &Computation, language: &Language) -> bool {
+    let expected = SamplingParameters {
+        max_tokens: request.max_tokens,
+        temperature: request.temperature,
+        top_k: request.top_k,
+        top_p: request.top_p,
+        stop_tokens: language.stop_tokens(),
+        choice: 0,
+    };
+    computation.parameters == expected
+        && request.model == computation.model_root.to_string()
+        && request.seed.is_none_or(|seed| seed_of(seed) == computation.seed)
 }

@@ -9,8 +9,8 @@ use super::{Verdict, parse_nonce, read_limited, read_receipt};
 use crate::{
     args,
     context::{Context, now_ms},
-    models, node,
-    output::{Colour, Output},
+    node,
+    output::{Colour, Output, quoted},
 };
 
 const POLICY_BYTES_MAX: u64 = 1 << 20;
@@ -48,7 +48,10 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
 
 fn load_policy(args: &args::Verify, context: &Context) -> Result<Policy> {
     let Some(path) = &args.policy else {
-        return node::load_or_create_policy(&context.open_home()?, models::load_default()?.root());
+        return context
+            .existing_home()
+            .and_then(|home| node::load_policy(&home))
+            .context("no policy says whom you trust\n\nhint: name one with `--policy FILE`");
     };
     let text = String::from_utf8(read_limited(path, POLICY_BYTES_MAX)?)
         .with_context(|| format!("policy {} is not UTF-8", path.display()))?;
@@ -61,18 +64,22 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Established"))?;
     for established in verified.established() {
-        output.line(&format!("  {} {established}", output.paint(Colour::Green, "✓")))?;
+        output.line(&format!(
+            "  {} {}",
+            output.paint(Colour::Green, "✓"),
+            quoted(&established.to_string())
+        ))?;
     }
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Only the issuer's word"))?;
     for claim in verified.claims() {
-        output.line(&format!("  · {claim}"))?;
+        output.line(&format!("  · {}", quoted(&claim.to_string())))?;
     }
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Not established"))?;
     for gap in verified.not_established() {
         let mark = output.paint(Colour::Yellow, "–");
-        output.line(&format!("  {mark} {}: {}", gap.what(), gap.reason()))?;
+        output.line(&format!("  {mark} {}: {}", quoted(&gap.what()), quoted(&gap.reason())))?;
     }
     Ok(())
 }
@@ -84,7 +91,7 @@ pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()
         false => "The policy is not satisfied",
     };
     output.line(&output.paint(Colour::Red, headline))?;
-    output.line(&format!("  {}: {rejection}", rejection.code()))?;
+    output.line(&format!("  {}: {}", rejection.code(), quoted(&rejection.to_string())))?;
     if let Some(hint) = rejection.hint() {
         output.line("")?;
         output.line(&format!("hint: {hint}"))?;
