@@ -72,8 +72,7 @@ impl UnixTime {
     /// The time of a date; `None` for a date or time of day that does not exist, or before 1970.
     pub(crate) fn from_civil(civil: Civil) -> Option<Self> {
         let Civil { year, month, day, hour, minute, second, ms } = civil;
-        let is_time = hour < 24 && minute < 60 && second < 60 && ms < 1_000;
-        if !is_time || !(1..=12).contains(&month) || day == 0 {
+        if minute >= 60 || second >= 60 || ms >= 1_000 || day == 0 {
             return None;
         }
         // Years begin in March, so that the day that comes and goes is the last one.
@@ -86,7 +85,7 @@ impl UnixTime {
         let minutes = u64::from(hour) * 60 + u64::from(minute);
         let of_day = (minutes * 60 + u64::from(second)) * 1_000 + u64::from(ms);
         let time = Self(days * MS_PER_DAY + of_day);
-        // A day that its month does not have has become a day of the next month.
+        // A day, month or hour that does not exist has become another day.
         let (_, found_month, found_day) = time.date();
         (found_month == u64::from(month) && found_day == u64::from(day)).then_some(time)
     }
@@ -197,7 +196,13 @@ mod tests {
             civil(2024, 1, 32),
             civil(1969, 12, 31),
             civil(0, 1, 1),
+            civil(2024, 255, 1),
             Civil { hour: 24, ..good },
+            Civil { hour: 24, ..civil(2024, 1, 1) },
+            Civil { hour: 255, ..civil(2024, 1, 1) },
+            Civil { minute: 60, ..civil(2024, 1, 1) },
+            Civil { second: 60, ..civil(2024, 1, 1) },
+            Civil { ms: 1_000, ..civil(2024, 1, 1) },
             Civil { minute: 60, ..good },
             Civil { second: 60, ..good },
             Civil { ms: 1_000, ..good },
