@@ -18,4 +18,4 @@ python3 -m venv "$work/venv"
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
 "$work/venv/bin/python" "$here/train.py" --corpus "$work/corpus" --out "$work/checkpoint" --minutes "$minutes"
 "$work/venv/bin/python" "$here/plot.py" "$work/checkpoint/loss.csv" "$work/checkpoint/loss.svg"
-echo "checkpoint in $work/checkpoint; convert it with: tally model import $work/checkpoint --name default"
+echo "checkpoint in $work/checkpoint; copy it to $here/checkpoint, then run: cargo xtask default-model"

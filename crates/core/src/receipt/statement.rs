@@ -168,7 +168,7 @@ impl SeedSource {
 /// Why an admitted request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// A stable code such as `context/length` or `arithmetic/bound`.
+    /// A stable code such as `context/length` or `arithmetic/refused`.
     pub code: String,
 }
 
