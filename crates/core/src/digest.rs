@@ -127,6 +127,7 @@ mod tests {
         let digest = Digest::of_content(b"abc");
         let text = digest.to_string();
         assert_eq!(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(std::format!("{digest:?}"), std::format!("Digest({text})"));
         assert_eq!(Digest::parse_hex(&text), Some(digest));
         assert_eq!(Digest::parse_hex(&text.to_uppercase()), None);
         assert_eq!(Digest::parse_hex(&text[1..]), None);

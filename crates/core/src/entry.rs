@@ -1,7 +1,7 @@
 //! Log entries: the leaves of our own logs, 54 bytes each.
 //!
-//! An entry says that some statement existed and nothing about it: its kind, the hour in which it
-//! was appended, and the digest of the statement, which holds random bytes and so hides the rest.
+//! An entry says that some statement existed and nothing about it: its kind, the hour of the
+//! statement's time, and the digest of the statement, which holds random bytes and so hides the rest.
 //! `spec/log.md` gives the layout.
 
 use thiserror::Error;
@@ -90,7 +90,7 @@ impl HourBucket {
 pub struct Entry {
     /// What kind of statement the digest stands for.
     pub kind: EntryKind,
-    /// The hour in which the entry was made.
+    /// The hour of the statement's time.
     pub hour: HourBucket,
     /// The statement's digest.
     pub digest: Digest,
@@ -193,6 +193,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_kind_is_its_number_and_never_zero() {
+        assert_eq!(EntryKind::RECEIPT.get(), 1);
+        assert_eq!(EntryKind::new(u16::MAX).map(EntryKind::get), Ok(u16::MAX));
+        assert_eq!(EntryKind::new(0), Err(EntryError::Kind));
     }
 
     #[test]

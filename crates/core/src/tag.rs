@@ -44,8 +44,6 @@ tags! {
     ENTRY = "entry/v1";
     /// Identifier of a signing key from its algorithm and public bytes.
     KEY_ID = "key-id/v1";
-    /// Root of the openings or objects stored by content.
-    OBJECT = "object/v1";
     /// Checksum of one frame of a log's segment file.
     FRAME = "frame/v1";
     /// One evidence item referred to by digest.

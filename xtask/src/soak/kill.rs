@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tally_core::Digest;
 use tally_core::cbor::Cbor as _;
 use tally_core::commitment::{Field, ReceiptSecret};
 use tally_core::computation::{FinishReason, Micro, SamplingParameters};
 use tally_core::ed25519::SigningKey;
 use tally_core::receipt::{Bundle, Kind, Preparation, SeedSource};
-use tally_core::{Digest, tag};
 use tally_issuer::{Admission, Draft, Node, NodeKeys, Prepared};
 use tally_log::dangerous::{Seed, Unsynced};
 use tally_log::{Posix, Storage, fsck};
@@ -154,7 +154,7 @@ fn issue_on_one_thread(
 ) -> Result<()> {
     for count in 0_u64.. {
         let name = [round, thread, count].map(u64::to_be_bytes).concat();
-        let random = Digest::of_tagged(tag::OBJECT, &[&name]);
+        let random = Digest::of_content(&name);
         let (statement, openings) = draft(&random)?.finish(FinishReason::Length, b"an answer")?;
         let issued = node.issue(&statement, openings, TIME_MS / 1000)?;
         let bytes = issued.bundle.encode();
