@@ -25,15 +25,15 @@ pub const EXP_WHOLE_COUNT: u64 = 32;
 /// The tables, each at most 2^13 entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplerTables {
-    /// log[i] = round(2^40 · ln(1 + i/4096)), i = 0..=4096.
+    /// log\[i\] = round(2^40 · ln(1 + i/4096)), i = 0..=4096.
     pub log: Vec<i64>,
-    /// tail[i] = round(2^40 · ln(−ln(1 − v)/v)) with v = i/2048, i = 0..=1024; tail[0] = 0.
+    /// tail\[i\] = round(2^40 · ln(−ln(1 − v)/v)) with v = i/2048, i = 0..=1024; tail\[0\] = 0.
     pub tail: Vec<i64>,
     /// round(2^40 · ln 2).
     pub log_2: i64,
-    /// exp_whole[i] = round(2^51 · e^−i), i = 0..32.
+    /// exp_whole\[i\] = round(2^51 · e^−i), i = 0..32.
     pub exp_whole: Vec<u64>,
-    /// exp_byte[j][i] = round(2^51 · e^(−i · 2^(−8(j+1)))), i = 0..256, j = 0..4.
+    /// exp_byte[j]\[i\] = round(2^51 · e^(−i · 2^(−8(j+1)))), i = 0..256, j = 0..4.
     pub exp_byte: [Vec<u64>; 4],
 }
 
