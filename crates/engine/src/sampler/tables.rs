@@ -33,7 +33,7 @@ pub struct SamplerTables {
     pub log_2: i64,
     /// exp_whole\[i\] = round(2^51 · e^−i), i = 0..32.
     pub exp_whole: Vec<u64>,
-    /// exp_byte[j]\[i\] = round(2^51 · e^(−i · 2^(−8(j+1)))), i = 0..256, j = 0..4.
+    /// exp_byte\[j\]\[i\] = round(2^51 · e^(−i · 2^(−8(j+1)))), i = 0..256, j = 0..4.
     pub exp_byte: [Vec<u64>; 4],
 }
 
