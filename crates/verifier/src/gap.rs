@@ -30,7 +30,7 @@ pub enum Gap {
     RequestNotGiven,
     /// The caller gave no response to compare.
     ResponseNotGiven,
-    /// That the effective input is what the request becomes.
+    /// That the effective input is what the request becomes, and the parameters what it asked for.
     InputOfRequest,
     /// That the response is what the output tokens say.
     ResponseOfOutput,
@@ -121,7 +121,9 @@ impl Gap {
             Self::NonceNotGiven | Self::NoNonce => "that the receipt answers this very request",
             Self::RequestNotGiven => "that the receipt is for your request",
             Self::ResponseNotGiven => "that the receipt is for the response you got",
-            Self::InputOfRequest => "that the model's input was made from the request as declared",
+            Self::InputOfRequest => {
+                "that the model's input, sampling parameters and seed are what the request asked for"
+            }
             Self::ResponseOfOutput => "that the response is the text of the output tokens",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => {
                 "that nobody chose the sampling seed to get this answer"
@@ -158,7 +160,9 @@ impl Gap {
             Self::NoNonce => "the statement holds no nonce",
             Self::RequestNotGiven => "you gave no request to compare",
             Self::ResponseNotGiven => "you gave no response to compare",
-            Self::InputOfRequest => "that takes the model's tokenizer and template",
+            Self::InputOfRequest => {
+                "that takes the model's tokenizer and template; replay the receipt to establish it"
+            }
             Self::ResponseOfOutput => "that takes the model's tokenizer",
             Self::SeedNotDerived => {
                 "it is said to be derived from nonce and input, and input or seed is not opened"
