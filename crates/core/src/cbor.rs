@@ -2,7 +2,7 @@
 //!
 //! The decoder accepts exactly what the encoder writes: shortest integers, definite lengths, map
 //! keys in strictly increasing bytewise order, no trailing byte. Floats, indefinite lengths and
-//! simple values other than `false`, `true` and `null` do not exist here. It never recurses and
+//! simple values other than `false` and `true` do not exist here. It never recurses and
 //! never allocates more than a caller's stated limit, so depth and size bombs end in an error.
 
 use alloc::vec::Vec;

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_secret_does_not_show_itself() {
         let shown = std::format!("{:?}", ReceiptSecret::from_bytes([0xab; 32]));
-        assert!(!shown.contains("171") && !shown.contains("ab"));
+        assert_eq!(shown, "ReceiptSecret(..)");
         assert_eq!(Field::Input.to_string(), "input");
     }
 }

@@ -289,6 +289,13 @@ mod tests {
     }
 
     #[test]
+    fn finish_reasons_have_their_own_codes_and_words() {
+        let all = [FinishReason::Stop, FinishReason::Length, FinishReason::Cancelled];
+        assert_eq!(all.map(FinishReason::code), [1, 2, 3]);
+        assert_eq!(all.map(|reason| reason.to_string()), ["stop", "length", "cancelled"]);
+    }
+
+    #[test]
     fn a_token_list_that_lies_about_its_length_is_truncated_not_allocated() {
         assert_eq!(tokens_from_bytes(&tokens_to_bytes(&[1, 2, 70_000])), Ok(vec![1, 2, 70_000]));
         assert!(matches!(

@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_just_below_p_in_its_outer_bytes_alone_is_accepted() {
+        // Highest byte all ones and lowest at least that of p: only the middle tells it from p.
+        let found = (0_u32..).map(|seed| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&seed.to_be_bytes());
+            *SigningKey::from_seed(&bytes).public_key().as_bytes()
+        });
+        let mut found = found.filter(|key| key[31] & 0x7f == 0x7f && key[0] >= 0xed);
+        assert!(PublicKey::from_bytes(&found.next().unwrap()).is_ok());
+    }
+
+    #[test]
     fn every_flipped_bit_of_signature_key_and_message_is_refused() {
         let key = SigningKey::from_seed(&[7; 32]);
         let public = key.public_key();

@@ -200,15 +200,6 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads a null if one stands here.
-    pub fn null_if_any(&mut self) -> bool {
-        let is_null = self.input.get(self.offset) == Some(&0xf6);
-        if is_null {
-            self.offset = self.offset.saturating_add(1);
-        }
-        is_null
-    }
-
     fn expect(&mut self, major: u8, expected: &'static str) -> Result<u64, CborError> {
         let offset = self.offset;
         match self.head()? {
@@ -224,7 +215,7 @@ impl<'a> Decoder<'a> {
         if major == 7 {
             // Simple values have no argument here; floats do not exist in this profile.
             return match low {
-                20..=22 => Ok((major, u64::from(low))),
+                20 | 21 => Ok((major, u64::from(low))),
                 _ => Err(CborError::Form { offset, initial }),
             };
         }

@@ -73,11 +73,6 @@ impl Encoder {
         self.raw(&[if value { 0xf5 } else { 0xf4 }])
     }
 
-    /// The null value.
-    pub fn null(&mut self) -> &mut Self {
-        self.raw(&[0xf6])
-    }
-
     /// Bytes that are already deterministic CBOR.
     pub fn raw(&mut self, encoded: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(encoded);

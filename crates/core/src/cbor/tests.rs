@@ -36,6 +36,66 @@ fn integers_at_every_length_border_round_trip() {
 }
 
 #[test]
+fn the_offset_is_that_of_the_next_item_and_since_yields_what_was_read() {
+    let bytes = [0x18, 24, 0x62, b'h', b'i'];
+    let mut decoder = Decoder::new(&bytes);
+    assert_eq!(decoder.offset(), 0);
+    assert_eq!(decoder.uint(), Ok(24));
+    assert_eq!(decoder.offset(), 2);
+    assert_eq!(decoder.text("text", 2), Ok("hi"));
+    assert_eq!(decoder.offset(), 5);
+    assert_eq!(decoder.since(2), &bytes[2..5]);
+    assert_eq!(decoder.since(6), b"");
+    assert_eq!(decoder.finish(), Ok(()));
+}
+
+#[test]
+fn truth_values_round_trip_and_are_no_integers() {
+    for value in [false, true] {
+        let bytes = encoded(|e| {
+            e.bool(value);
+        });
+        let mut decoder = Decoder::new(&bytes);
+        assert_eq!(decoder.bool(), Ok(value));
+        assert_eq!(decoder.finish(), Ok(()));
+        let (expected, found) = ("an unsigned integer", "a simple value");
+        assert_eq!(
+            Decoder::new(&bytes).uint(),
+            Err(CborError::Type { offset: 0, expected, found })
+        );
+    }
+    assert!(matches!(Decoder::new(&[0x01]).bool(), Err(CborError::Type { .. })));
+}
+
+#[test]
+fn a_text_at_its_limit_is_read_and_one_byte_more_is_rejected() {
+    let bytes = [0x62, b'h', b'i'];
+    assert_eq!(Decoder::new(&bytes).text("text", 2), Ok("hi"));
+    assert_eq!(Decoder::new(&bytes).text("text", 3), Ok("hi"));
+    assert_eq!(
+        Decoder::new(&bytes).text("text", 1),
+        Err(CborError::Limit { what: "text", offset: 0, limit: 1, found: 2 })
+    );
+}
+
+#[test]
+fn a_wrong_type_is_named() {
+    let names = [
+        "an unsigned integer",
+        "a negative integer",
+        "a byte string",
+        "a text string",
+        "an array",
+        "a map",
+        "a tag",
+    ];
+    for (major, found) in (0_u8..).zip(names) {
+        let error = Err(CborError::Type { offset: 0, expected: "a truth value", found });
+        assert_eq!(Decoder::new(&[major << 5]).bool(), error);
+    }
+}
+
+#[test]
 fn longer_integer_forms_are_rejected() {
     for bytes in [
         &[0x18, 23][..],
@@ -49,7 +109,7 @@ fn longer_integer_forms_are_rejected() {
 
 #[test]
 fn indefinite_lengths_floats_and_reserved_forms_are_rejected() {
-    for initial in [0x1c, 0x1f, 0x5f, 0x7f, 0x9f, 0xbf, 0xf9, 0xfb, 0xff, 0xe0, 0xf7] {
+    for initial in [0x1c, 0x1f, 0x5f, 0x7f, 0x9f, 0xbf, 0xf9, 0xfb, 0xff, 0xe0, 0xf3, 0xf6, 0xf7] {
         let bytes = [initial, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(Decoder::new(&bytes).uint(), Err(CborError::Form { offset: 0, initial }));
     }
