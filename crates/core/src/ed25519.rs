@@ -213,6 +213,9 @@ mod tests {
             assert_eq!(key.public_key().as_bytes(), &bytes(public));
             assert_eq!(key.sign(&message).as_bytes(), &bytes(signature));
             verify(&key.public_key(), &message, &key.sign(&message)).unwrap();
+            assert_eq!(format!("{:?}", key.public_key()), format!("PublicKey({public})"));
+            assert_eq!(format!("{key:?}"), format!("SigningKey(PublicKey({public}))"));
+            assert_eq!(format!("{:?}", key.sign(&message)), format!("Signature({signature})"));
         }
     }
 

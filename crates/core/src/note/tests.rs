@@ -20,6 +20,12 @@ fn parse(text: &str) -> Result<Note, NoteError> {
 }
 
 #[test]
+fn signature_types_are_shown_as_their_byte() {
+    assert_eq!(SignatureType::Ed25519.to_string(), "0x01");
+    assert_eq!(SignatureType::CosignatureV1.to_string(), "0x04");
+}
+
+#[test]
 fn the_vectors_of_the_go_implementation_hold() {
     let key = VerifierKey::parse(PETER_KEY).unwrap();
     assert_eq!(key.encode(), PETER_KEY);
