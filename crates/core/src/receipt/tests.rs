@@ -1,6 +1,7 @@
 //! Bundles round-trip, an independent COSE library reads them, and no neighbour parses as equal.
 
 use alloc::collections::BTreeMap;
+use std::string::ToString as _;
 use std::vec;
 use std::vec::Vec;
 
@@ -111,6 +112,61 @@ fn another_profile_is_rejected() {
     let start = bytes.windows(PROFILE.len()).position(|w| w == PROFILE.as_bytes()).unwrap();
     bytes[start + PROFILE.len() - 1] = b'2';
     assert!(matches!(Statement::parse(&bytes), Err(CborError::Value { what: "profile", .. })));
+}
+
+#[test]
+fn the_limits_are_those_of_the_specification() {
+    assert_eq!(SIGNED_STATEMENT_BYTES_MAX, 17_024);
+    assert_eq!((HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX), (512, 16_384));
+    assert_eq!((EVIDENCE_COUNT_MAX, EVIDENCE_BYTES_MAX), (64, 1_048_576));
+    assert_eq!((OPENING_BYTES_MAX, BUNDLE_BYTES_MAX), (8_388_608, 67_108_864));
+}
+
+#[test]
+fn kinds_are_shown_in_words() {
+    assert_eq!(EvidenceKind::Inclusion.to_string(), "log inclusion");
+    assert_eq!(EvidenceKind::Unknown(77).to_string(), "unknown kind 77");
+    assert_eq!([Kind::Chat, Kind::Completion].map(|kind| kind.to_string()), ["chat", "completion"]);
+}
+
+#[test]
+fn evidence_at_its_limit_is_read_and_one_byte_more_is_rejected() {
+    for (size, is_legal) in [(EVIDENCE_BYTES_MAX, true), (EVIDENCE_BYTES_MAX + 1, false)] {
+        let value = vec![0; usize::try_from(size).unwrap()];
+        let evidence = vec![Evidence::new(EvidenceKind::Inclusion, value)];
+        let bytes = Bundle { evidence, ..bundle() }.encode();
+        assert_eq!(Bundle::parse(&bytes).is_ok(), is_legal, "{size}");
+    }
+}
+
+#[test]
+fn labels_and_codes_never_change() {
+    let answer = |seed_source, adjustments| {
+        let mut answer = statement().outcome.unwrap();
+        answer.seed_source = seed_source;
+        answer.preparation.adjustments = adjustments;
+        Ok(answer)
+    };
+    let adjustments = vec![
+        Adjustment::Added("a".into()),
+        Adjustment::Dropped("b".into()),
+        Adjustment::Rewrote("c".into()),
+    ];
+    let variants = [
+        statement(),
+        Statement { kind: Kind::Completion, ..statement() },
+        Statement { outcome: Err(Refusal { code: "a/b".into() }), ..statement() },
+        Statement { outcome: answer(SeedSource::Client, adjustments), ..statement() },
+        Statement { outcome: answer(SeedSource::Issuer, vec![]), ..statement() },
+    ];
+    let all: Vec<u8> = variants.iter().flat_map(|variant| variant.encode()).collect();
+    for variant in variants {
+        assert_eq!(Statement::parse(&variant.encode()), Ok(variant));
+    }
+    assert_eq!(
+        Digest::of_content(&all).to_string(),
+        "3f96a6184374fa0a800d1f275b18022000f395c86548b4e02d42225cf22f8194"
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn paths_are_those_of_the_specification() {
     for (kind, index, width, path) in cases {
         assert_eq!(tile(kind, index, width).to_string(), path);
         assert_eq!(Tile::parse(path), Ok(tile(kind, index, width)));
+        assert_eq!(tile(kind, index, width).index(), index);
     }
 }
 

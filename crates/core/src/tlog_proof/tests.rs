@@ -122,6 +122,7 @@ fn limits_hold_at_their_edges() {
     assert_eq!(parse(&above.encode()), Err(TlogProofError::HashCount));
     let above = TlogProof { extra: Some(vec![0; EXTRA_SIZE_BYTES_MAX + 1]), ..fixture() };
     assert_eq!(parse(&above.encode()), Err(TlogProofError::Extra));
+    assert_eq!(TLOG_PROOF_SIZE_BYTES_MAX, 272_384);
     let found = TLOG_PROOF_SIZE_BYTES_MAX + 1;
     assert_eq!(TlogProof::parse(&vec![b'a'; found]), Err(TlogProofError::Size { found }));
     assert_eq!(
