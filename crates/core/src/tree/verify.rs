@@ -111,21 +111,16 @@ struct Position {
 }
 
 impl Position {
-    /// Moves to the parent of the next level that has a sibling here; whether that sibling is on
-    /// the left.
+    /// Moves to the parent; whether the next sibling of the path is on the left.
+    ///
+    /// A last node with an even index has no sibling and rises alone until it has one, always on
+    /// the left: a node that is the last of its level stays so in every level above. How many
+    /// siblings a path has is established before.
     fn step(&mut self) -> bool {
         let left = self.index & 1 == 1 || self.index == self.last;
-        // A last node with an even index has no sibling and rises alone until it has one.
-        while self.index & 1 == 0 && self.index == self.last && self.index != 0 {
-            self.rise();
-        }
-        self.rise();
-        left
-    }
-
-    fn rise(&mut self) {
         self.index >>= 1;
         self.last >>= 1;
+        left
     }
 }
 
