@@ -215,7 +215,7 @@ impl<'a> Decoder<'a> {
         if major == 7 {
             // Simple values have no argument here; floats do not exist in this profile.
             return match low {
-                20 | 21 => Ok((major, u64::from(low))),
+                20..=22 => Ok((major, u64::from(low))),
                 _ => Err(CborError::Form { offset, initial }),
             };
         }
