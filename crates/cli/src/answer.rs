@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
-    computation::{FinishReason, SamplingParameters, TokenId},
+    computation::{FinishReason, TokenId},
     receipt::{Kind, Openings, Preparation, Statement},
 };
 use tally_engine::{
@@ -171,14 +171,7 @@ fn prepare(
     Ok(Prepared {
         arithmetic: ARITHMETIC.into(),
         model_root: model.root(),
-        parameters: SamplingParameters {
-            max_tokens: request.max_tokens,
-            temperature: request.temperature,
-            top_k: request.top_k,
-            top_p: request.top_p,
-            stop_tokens: language.stop_tokens(),
-            choice: 0,
-        },
+        parameters: request.parameters(language.stop_tokens()),
         input,
         seed,
         seed_source,

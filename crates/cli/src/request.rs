@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use tally_core::computation::Micro;
+use tally_core::computation::{Micro, SamplingParameters, TokenId};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -52,6 +52,18 @@ impl ChatRequest {
             self.top_k,
         )
         .into_bytes()
+    }
+
+    /// The sampling parameters that it asks of a model with these stop tokens.
+    pub(crate) fn parameters(&self, stop_tokens: Vec<TokenId>) -> SamplingParameters {
+        SamplingParameters {
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            stop_tokens,
+            choice: 0,
+        }
     }
 
     /// Parses a body down to what a computation follows from.

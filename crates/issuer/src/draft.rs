@@ -138,7 +138,8 @@ impl Draft {
     ) -> Result<(Statement, Openings), IssuerError> {
         require_at_most("output", "tokens", self.output.len(), TOKENS_MAX)?;
         require_at_most("response", "bytes", response.len(), OPENING_BYTES_MAX)?;
-        let Self { admission, prepared, output, chain } = self;
+        let Self { mut admission, prepared, output, chain } = self;
+        let body = std::mem::take(&mut admission.body);
         let mut openings = Openings::new();
         let mut commit = |field, value: Vec<u8>| {
             let salt = admission.secret.salt(field);
@@ -146,7 +147,7 @@ impl Draft {
             openings.insert(field, Opening { salt, value });
             commitment
         };
-        let request = commit(Field::Request, admission.body);
+        let request = commit(Field::Request, body);
         let computation = ComputationClaims {
             arithmetic: prepared.arithmetic,
             model_root: prepared.model_root,
@@ -167,20 +168,7 @@ impl Draft {
             seed_source: prepared.seed_source,
             response,
         };
-        let statement = Statement {
-            id: admission.id,
-            nonce: admission.nonce,
-            kind: admission.kind,
-            time_ms: admission.time_ms,
-            request,
-            outcome: Ok(answer),
-            software: admission.software,
-            price: None,
-            attribution: None,
-            trace_root: None,
-            keyset: None,
-        };
-        Ok((statement, openings))
+        Ok((state(admission, request, Ok(answer)), openings))
     }
 }
 
@@ -189,27 +177,33 @@ impl Draft {
 /// # Errors
 /// If the nonce or the body does not fit the wire format.
 pub fn refuse(
-    admission: Admission,
+    mut admission: Admission,
     code: &'static str,
 ) -> Result<(Statement, Openings), IssuerError> {
     require_legal(&admission)?;
     let salt = admission.secret.salt(Field::Request);
-    let request = salt.commit(&admission.body);
-    let openings = Openings::from([(Field::Request, Opening { salt, value: admission.body })]);
-    let statement = Statement {
+    let value = std::mem::take(&mut admission.body);
+    let request = salt.commit(&value);
+    let openings = Openings::from([(Field::Request, Opening { salt, value })]);
+    let outcome = Err(Refusal { code: code.into() });
+    Ok((state(admission, request, outcome), openings))
+}
+
+/// The statement about a request whose body has been committed to.
+fn state(admission: Admission, request: Digest, outcome: Result<Answer, Refusal>) -> Statement {
+    Statement {
         id: admission.id,
         nonce: admission.nonce,
         kind: admission.kind,
         time_ms: admission.time_ms,
         request,
-        outcome: Err(Refusal { code: code.into() }),
+        outcome,
         software: admission.software,
         price: None,
         attribution: None,
         trace_root: None,
         keyset: None,
-    };
-    Ok((statement, openings))
+    }
 }
 
 /// Signs a statement.

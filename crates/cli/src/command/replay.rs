@@ -5,12 +5,7 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
-use tally_core::{
-    Digest,
-    commitment::Field,
-    computation::{Computation, SamplingParameters},
-    receipt::Kind,
-};
+use tally_core::{Digest, commitment::Field, computation::Computation, receipt::Kind};
 use tally_engine::{Engine, replay::replay};
 use tally_verifier::{Receipt, open};
 
@@ -148,15 +143,7 @@ pub(super) fn compare(
 
 /// Whether a computation is the one that a request asked for, so far as the request decides it.
 fn asked_for(request: &ChatRequest, computation: &Computation, language: &Language) -> bool {
-    let expected = SamplingParameters {
-        max_tokens: request.max_tokens,
-        temperature: request.temperature,
-        top_k: request.top_k,
-        top_p: request.top_p,
-        stop_tokens: language.stop_tokens(),
-        choice: 0,
-    };
-    computation.parameters == expected
+    computation.parameters == request.parameters(language.stop_tokens())
         && request.model == computation.model_root.to_string()
         && request.seed.is_none_or(|seed| seed_of(seed) == computation.seed)
 }
