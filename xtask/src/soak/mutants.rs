@@ -4,6 +4,7 @@
 //! reason. Lines and columns are no part of the name, since they move with every edit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -13,7 +14,11 @@ use crate::findings::Findings;
 use crate::repo::Repo;
 use crate::tool;
 
-const PACKAGES: &[&str] = &["tally-core", "tally-verifier"];
+/// Each package with the tests that are run against its mutants.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("tally-core", &["--lib"]),
+    ("tally-verifier", &["--lib", "--test", "vectors", "--test", "changes"]),
+];
 const ACCEPTED: &str = "mutants.accepted.toml";
 
 #[derive(Deserialize)]
@@ -35,23 +40,12 @@ struct Survivor {
 pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
     let accepted = accepted(&repo.text(ACCEPTED)?)?;
     tool::require(repo, "cargo-mutants")?;
-    let folder = repo.root().join("mutants.out");
-    let mut command = repo.command("cargo");
-    command.args(["mutants", "--no-shuffle", "--colors", "never", "--output", "."]);
-    // The copy that is mutated has its own build folder, and none of what git ignores.
-    command.args(["--gitignore", "true"]).env_remove("CARGO_TARGET_DIR");
-    for package in PACKAGES {
-        command.args(["--package", package, "--test-package", package]);
+    let mut outcome = Outcome::default();
+    for (package, tests) in PACKAGES {
+        mutate(repo, package, tests, arguments)?;
+        outcome.read(&folder(repo, package).join("mutants.out"))?;
     }
-    let status = command.args(arguments).status().context("cannot start cargo mutants")?;
-    // 0: all caught; 2: some missed; 3: some timed out, which is a way of being caught.
-    ensure!(matches!(status.code(), Some(0 | 2 | 3)), "cargo mutants ended with {status}");
-    let lines = |name: &str| -> Result<Vec<String>> {
-        let text = std::fs::read_to_string(folder.join(name)).with_context(|| name.to_owned())?;
-        Ok(text.lines().map(nameless).collect())
-    };
-    let (caught, missed) = (lines("caught.txt")?, lines("missed.txt")?);
-    let (timeout, unviable) = (lines("timeout.txt")?, lines("unviable.txt")?);
+    let Outcome { caught, missed, timeout, unviable } = outcome;
     ensure!(!caught.is_empty(), "no mutant was caught, so nothing was tested");
     let mut findings = Findings::default();
     compare(&accepted, &missed, arguments.is_empty(), &mut findings);
@@ -67,6 +61,58 @@ pub(super) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
     println!("mutants: {amount}: {result}");
     findings.end("mutants")?;
     record(repo, format!("mutants {}", arguments.join(" ")).trim(), &amount, &result)
+}
+
+/// The mutants by what became of them.
+#[derive(Default)]
+struct Outcome {
+    caught: Vec<String>,
+    missed: Vec<String>,
+    timeout: Vec<String>,
+    unviable: Vec<String>,
+}
+
+impl Outcome {
+    fn read(&mut self, folder: &Path) -> Result<()> {
+        let lists = [
+            ("caught.txt", &mut self.caught),
+            ("missed.txt", &mut self.missed),
+            ("timeout.txt", &mut self.timeout),
+            ("unviable.txt", &mut self.unviable),
+        ];
+        for (name, list) in lists {
+            let text =
+                std::fs::read_to_string(folder.join(name)).with_context(|| name.to_owned())?;
+            list.extend(text.lines().map(nameless));
+        }
+        Ok(())
+    }
+}
+
+/// Where the lists of one package are kept.
+fn folder(repo: &Repo, package: &str) -> PathBuf {
+    repo.root().join("target/mutants").join(package)
+}
+
+/// Runs `cargo mutants` over one package.
+///
+/// Most of the time goes into building, so the builds are the cheapest that run the same tests:
+/// neither optimised nor described for a debugger, and incremental.
+fn mutate(repo: &Repo, package: &str, tests: &[&str], arguments: &[String]) -> Result<()> {
+    let folder = folder(repo, package);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let mut command = repo.command("cargo");
+    command.args(["mutants", "--no-shuffle", "--colors", "never", "--jobs", "2"]);
+    command.args(["--timeout", "120", "--baseline", "skip", "--output"]).arg(&folder);
+    // The copy that is mutated has its own build folder, and none of what git ignores.
+    command.args(["--gitignore", "true"]).env_remove("CARGO_TARGET_DIR");
+    command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env("CARGO_INCREMENTAL", "1");
+    command.args(["--package", package, "--test-package", package]).args(arguments);
+    let status = command.arg("--").args(tests).status().context("cannot start cargo mutants")?;
+    // 0: all caught; 2: some missed; 3: some timed out, which is a way of being caught.
+    ensure!(matches!(status.code(), Some(0 | 2 | 3)), "cargo mutants ended with {status}");
+    Ok(())
 }
 
 fn accepted(text: &str) -> Result<BTreeMap<String, String>> {
