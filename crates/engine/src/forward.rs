@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::attention;
 use crate::cache::Cache;
 use crate::error::{EngineError, Operation};
-use crate::kernel::{Activation, Kernels};
+use crate::kernel::{Activation, Kernels, Rows};
 use crate::linear;
 use crate::model::layout::GATE_BITS;
 use crate::model::{Configuration, MatrixView, Model, VectorView};
@@ -142,7 +142,7 @@ fn embed(context: Context<'_>, slots: &[Slot], lanes: &mut [Lane]) -> Result<(),
     for (slot, lane) in slots.iter().zip(lanes) {
         let row = slot.token as usize;
         let scale = i32::from(view.scales[row]);
-        let values = &view.values[row * width..(row + 1) * width];
+        let Rows::Int8 { values, .. } = view.rows.part(row, row + 1) else { continue };
         lane.wide.clear();
         lane.wide.extend(values.iter().map(|value| i32::from(*value) * scale));
         lane.residual.resize(width, 0);
@@ -161,7 +161,7 @@ fn norm(context: Context<'_>, lane: &mut Lane, gains: VectorView<'_>) {
     sums.resize(sums.len().max(residual.len()), 0);
     x.fill(residual.len(), |out| {
         let scratch = &mut sums[..out.len()];
-        gains.fraction_bits + context.kernels.norm(residual, gains.values, epsilon, scratch, out)
+        gains.fraction_bits + context.kernels.norm(residual, gains.values, epsilon, 0, scratch, out)
     });
 }
 
@@ -216,7 +216,7 @@ fn activate(
     wide.resize(hidden, 0);
     let found = kernels.rescale(spare, bits - gate_bits, wide);
     bound(layer, Operation::Gate, FIXED_MAX, found)?;
-    kernels.silu(wide, context.model.silu());
+    kernels.activate(wide, context.model.silu());
     gate.resize(hidden, 0);
     let gate_bits = gate_bits - kernels.narrow(wide, gate).cast_signed();
     kernels.products(gate, up, wide);

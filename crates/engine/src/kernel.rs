@@ -16,6 +16,66 @@ pub(crate) const HEAD_DIM_MAX: usize = 256;
 /// Activation planes are padded with zeros to a multiple of this.
 const PLANE_BLOCK: usize = 64;
 
+/// Elements of a row that share one integer scale in int4.
+pub(crate) const GROUP: usize = 32;
+
+/// Rows of a matrix as they lie in memory; each carries the sums of its elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rows<'a> {
+    /// (rows, k) elements −127 to 127.
+    Int8 {
+        /// (rows, k)
+        values: &'a [i8],
+        /// (rows,)
+        sums: &'a [i32],
+    },
+    /// Elements s·q of groups with q from −8 to 7 and s from 1 to 127.
+    Int4 {
+        /// (rows, k/2): byte i of a group of 16 holds q + 8 of its element i in the low half and of
+        /// its element i + 16 in the high half.
+        nibbles: &'a [u8],
+        /// (rows, k/32)
+        group_scales: &'a [u8],
+        /// (rows,) sums of the elements s·q.
+        sums: &'a [i32],
+    },
+}
+
+impl<'a> Rows<'a> {
+    /// How many rows there are.
+    pub(crate) const fn count(self) -> usize {
+        match self {
+            Self::Int8 { sums, .. } | Self::Int4 { sums, .. } => sums.len(),
+        }
+    }
+
+    /// The rows from `start` to before `end`.
+    pub(crate) fn part(self, start: usize, end: usize) -> Self {
+        let cut = |len: usize| {
+            let each = len / self.count();
+            start * each..end * each
+        };
+        match self {
+            Self::Int8 { values, sums } => {
+                Self::Int8 { values: &values[cut(values.len())], sums: &sums[start..end] }
+            }
+            Self::Int4 { nibbles, group_scales, sums } => Self::Int4 {
+                nibbles: &nibbles[cut(nibbles.len())],
+                group_scales: &group_scales[cut(group_scales.len())],
+                sums: &sums[start..end],
+            },
+        }
+    }
+
+    /// How many elements a row has.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Self::Int8 { values, sums } => values.len() / sums.len(),
+            Self::Int4 { nibbles, sums, .. } => 2 * nibbles.len() / sums.len(),
+        }
+    }
+}
+
 /// One token's int16 vector with its fraction bits, and the same as two planes of bytes.
 ///
 /// x = 256·(high − 128) + low: both planes are unsigned, as the byte products of x86 want them.
@@ -128,7 +188,7 @@ macro_rules! dispatch {
 
 dispatch! {
     /// See [`portable::linear`].
-    fn linear(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]);
+    fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]);
     /// See [`portable::narrow_sums`].
     fn narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
     /// See [`portable::narrow`].
@@ -142,7 +202,11 @@ dispatch! {
     /// See [`portable::rescale`].
     fn rescale(values: &[i32], shift: i32, out: &mut [i32]) -> u64;
     /// See [`portable::norm`].
-    fn norm(residual: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i16]) -> i32;
+    fn norm(values: &[i32], gains: &[i16], epsilon: u64, epsilon_bits: u32, scratch: &mut [i64], out: &mut [i16]) -> i32;
+    /// See [`portable::layer_norm`].
+    fn layer_norm(values: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i32]) -> i32;
+    /// See [`portable::add_bias`].
+    fn add_bias(values: &mut [i32], bits: i32, bias: &[i32], bias_bits: i32) -> i32;
     /// See [`portable::rotate`].
     fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
     /// See [`portable::scores`].
@@ -155,6 +219,6 @@ dispatch! {
     fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
     /// See [`portable::divide`].
     fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]);
-    /// See [`portable::silu`].
-    fn silu(values: &mut [i32], table: &[i16]);
+    /// See [`portable::activate`].
+    fn activate(values: &mut [i32], table: &[i16]);
 }

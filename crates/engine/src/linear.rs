@@ -13,7 +13,7 @@ const TASK_ROWS: usize = 16;
 
 /// Multiplies every lane's input with each matrix; sums of later matrices stand behind earlier.
 pub(crate) fn apply(context: Context<'_>, lanes: &mut [Lane], matrices: &[MatrixView<'_>]) {
-    let rows = matrices.iter().map(|matrix| matrix.scales.len()).sum();
+    let rows = matrices.iter().map(|matrix| matrix.rows.count()).sum();
     for lane in lanes.iter_mut() {
         lane.sums.resize(rows, 0);
     }
@@ -32,9 +32,8 @@ pub(crate) fn run(
     let kernels = context.kernels;
     let mut tasks = vec![];
     for matrix in matrices {
-        let rows = matrix.scales.len();
-        let width = matrix.values.len() / rows;
-        let rows_max = task_rows(context.threads, rows, width * xs.len());
+        let rows = matrix.rows.count();
+        let rows_max = task_rows(context.threads, rows, matrix.rows.width() * xs.len());
         for row in (0..rows).step_by(rows_max) {
             let end = rows.min(row + rows_max);
             let outs: Vec<&mut [i64]> = sums
@@ -45,17 +44,14 @@ pub(crate) fn run(
                     head
                 })
                 .collect();
-            let values = &matrix.values[row * width..end * width];
-            tasks.push((values, &matrix.sums[row..end], outs));
+            tasks.push((matrix.rows.part(row, end), outs));
         }
     }
     if context.threads > 1 && tasks.len() > 1 {
-        tasks.into_par_iter().for_each(|(values, row_sums, mut outs)| {
-            kernels.linear(values, row_sums, xs, &mut outs);
-        });
+        tasks.into_par_iter().for_each(|(rows, mut outs)| kernels.linear(rows, xs, &mut outs));
     } else {
-        for (values, row_sums, mut outs) in tasks {
-            kernels.linear(values, row_sums, xs, &mut outs);
+        for (rows, mut outs) in tasks {
+            kernels.linear(rows, xs, &mut outs);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use tally_core::Digest;
 
 use crate::error::ModelError;
+use crate::kernel::Rows;
 
 pub(crate) mod container;
 pub(crate) mod layout;
@@ -74,15 +75,13 @@ struct Layer {
     matrices: [Matrix; 7],
 }
 
-/// A matrix of int8 rows: row n stands for values · scales\[n\] · 2^−`scale_bits`.
+/// A matrix: row n stands for its elements · scales\[n\] · 2^−`scale_bits`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MatrixView<'a> {
     /// (rows, width)
-    pub(crate) values: &'a [i8],
+    pub(crate) rows: Rows<'a>,
     /// (rows,)
     pub(crate) scales: &'a [i16],
-    /// (rows,) sums of the rows' values.
-    pub(crate) sums: &'a [i32],
     pub(crate) scale_bits: i32,
 }
 
@@ -229,9 +228,11 @@ impl Model {
 
     fn matrix<'a>(&'a self, matrix: &'a Matrix) -> MatrixView<'a> {
         MatrixView {
-            values: bytemuck::cast_slice(self.bytes(&matrix.values)),
+            rows: Rows::Int8 {
+                values: bytemuck::cast_slice(self.bytes(&matrix.values)),
+                sums: &matrix.sums,
+            },
             scales: bytemuck::cast_slice(self.bytes(&matrix.scales)),
-            sums: &matrix.sums,
             scale_bits: matrix.scale_bits,
         }
     }

@@ -15,7 +15,7 @@ use core::arch::x86_64::{
     _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::{Activation, PLANE_BLOCK, portable};
+use super::{Activation, PLANE_BLOCK, Rows, portable};
 
 /// Rows of one tile.
 const ROWS: usize = 4;
@@ -55,8 +55,13 @@ law_recompiled! {
     fn add_scaled(values: &[i32], shift: i32, residual: &mut [i32]) -> u64;
     fn rescale(values: &[i32], shift: i32, out: &mut [i32]) -> u64;
     fn norm(
-        residual: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i16]
+        values: &[i32], gains: &[i16], epsilon: u64, epsilon_bits: u32,
+        scratch: &mut [i64], out: &mut [i16]
     ) -> i32;
+    fn layer_norm(
+        values: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i32]
+    ) -> i32;
+    fn add_bias(values: &mut [i32], bits: i32, bias: &[i32], bias_bits: i32) -> i32;
     fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
     fn align_scores(scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32) -> u64;
     fn weights(
@@ -64,13 +69,16 @@ law_recompiled! {
     ) -> u64;
     fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
     fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]);
-    fn silu(values: &mut [i32], table: &[i16]);
+    fn activate(values: &mut [i32], table: &[i16]);
 }
 
-/// (rows, k) × (tokens, k) → (tokens, rows); `sums` are the rows' sums.
-pub(super) fn linear(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]) {
-    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
-    unsafe { tiles(rows, sums, xs, outs) }
+/// (rows, k) × (tokens, k) → (tokens, rows).
+pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
+    match rows {
+        // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+        Rows::Int8 { values, sums } => unsafe { tiles(values, sums, xs, outs) },
+        Rows::Int4 { .. } => portable::linear(rows, xs, outs),
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

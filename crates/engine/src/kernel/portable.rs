@@ -8,12 +8,14 @@
     reason = "each cast follows a reduction whose bound the specification derives"
 )]
 
-use super::Activation;
+use super::{Activation, GROUP, Rows};
 
 /// Bound of an int16 activation: 2^15 − 1.
 pub(crate) const INT16_MAX: u64 = 32_767;
 /// Bound of an int8 cache entry: 2^7 − 1.
 pub(crate) const INT8_MAX: u64 = 127;
+/// Bound of a layer norm's output before it is rescaled: 2^30 − 1.
+pub(crate) const WIDE_MAX: u64 = (1 << 30) - 1;
 /// Bound of a norm's input after its shift: 2^23 − 1.
 pub(crate) const NORM_MAX: u64 = (1 << 23) - 1;
 /// Products that an int32 sum holds: 516 · 127 · 32,767 < 2^31.
@@ -64,13 +66,24 @@ pub(crate) fn least_exponent(max: u64, limit: u64) -> u32 {
 
 /// (rows, k) × (tokens, k) → (tokens, rows), complete sums over the integers.
 ///
-/// `sums` are the rows' sums, which this kernel does not need.
+/// The sums of the rows, which some kernels need, are not used here.
 #[inline(always)]
-pub(super) fn linear(rows: &[i8], _sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]) {
+pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
     for (x, out) in xs.iter().zip(outs) {
         let x = x.values();
-        for (row, out) in rows.chunks_exact(x.len()).zip(out.iter_mut()) {
-            *out = dot(row, x);
+        match rows {
+            Rows::Int8 { values, .. } => {
+                for (row, out) in values.chunks_exact(x.len()).zip(out.iter_mut()) {
+                    *out = dot(row, x);
+                }
+            }
+            Rows::Int4 { nibbles, group_scales, .. } => {
+                let rows = nibbles.chunks_exact(x.len() / 2);
+                let rows = rows.zip(group_scales.chunks_exact(x.len() / GROUP));
+                for ((nibbles, scales), out) in rows.zip(out.iter_mut()) {
+                    *out = dot_of_groups(nibbles, scales, x);
+                }
+            }
         }
     }
 }
@@ -81,6 +94,24 @@ fn dot(row: &[i8], x: &[i16]) -> i64 {
     let sums = blocks.map(|(row, x)| {
         let products = row.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x));
         i64::from(products.sum::<i32>())
+    });
+    sums.sum()
+}
+
+/// Σ s·Σ q·x over groups of 32; byte i of a group holds q + 8 of its elements i and i + 16.
+///
+/// A group's sum stays below 32 · 8 · 32,768 = 2^23, times its scale below 2^30.
+#[inline(always)]
+fn dot_of_groups(nibbles: &[u8], scales: &[u8], x: &[i16]) -> i64 {
+    let groups = nibbles.chunks_exact(GROUP / 2).zip(x.chunks_exact(GROUP)).zip(scales);
+    let sums = groups.map(|((nibbles, x), scale)| {
+        let (first, second) = x.split_at(GROUP / 2);
+        let pairs = nibbles.iter().zip(first.iter().zip(second));
+        let products = pairs.map(|(byte, (a, b))| {
+            let (low, high) = (i32::from(byte & 15) - 8, i32::from(byte >> 4) - 8);
+            low * i32::from(*a) + high * i32::from(*b)
+        });
+        i64::from(products.sum::<i32>() * i32::from(*scale))
     });
     sums.sum()
 }
@@ -154,26 +185,42 @@ pub(super) fn rescale(values: &[i32], shift: i32, out: &mut [i32]) -> u64 {
     max
 }
 
+/// Adds a bias; both are first rescaled to the fewer fraction bits of the two, which are returned.
+///
+/// Values stay below 2^30 and biases below 2^29 in magnitude, so sums below 2^31.
+#[inline(always)]
+pub(super) fn add_bias(values: &mut [i32], bits: i32, bias: &[i32], bias_bits: i32) -> i32 {
+    let common = bits.min(bias_bits);
+    let (down, bias_down) = ((bits - common).unsigned_abs(), (bias_bits - common).unsigned_abs());
+    for (value, bias) in values.iter_mut().zip(bias) {
+        *value = round_shift_i32(*value, down) + round_shift_i32(*bias, bias_down);
+    }
+    common
+}
+
 /// Root mean square norm of (d,) int32 with (d,) int16 gains → (d,) int16.
 ///
-/// `scratch` has d elements. Returns how many fraction bits the output has beyond the gains'.
+/// `epsilon` has `epsilon_bits` more fraction bits than the squares of the values. `scratch` has d
+/// elements. Returns how many fraction bits the output has beyond the gains'.
 #[inline(always)]
 pub(super) fn norm(
-    residual: &[i32],
+    values: &[i32],
     gains: &[i16],
     epsilon: u64,
+    epsilon_bits: u32,
     scratch: &mut [i64],
     out: &mut [i16],
 ) -> i32 {
-    let max = residual.iter().fold(0, |max, value| max.max(value.unsigned_abs()));
+    let max = values.iter().fold(0, |max, value| max.max(value.unsigned_abs()));
     let shift = least_exponent(max.into(), NORM_MAX);
     let mut squares = 0_u64;
-    for value in residual {
+    for value in values {
         let value = i64::from(round_shift_i32(*value, shift));
         squares += (value * value) as u64;
     }
-    let (root, half_k) = inverse_root(residual.len() as u64, squares, epsilon, shift);
-    for ((scratch, value), gain) in scratch.iter_mut().zip(residual).zip(gains) {
+    let epsilon = epsilon_of(epsilon, epsilon_bits + 2 * shift);
+    let (root, half_k) = inverse_root(values.len() as u64, squares + epsilon);
+    for ((scratch, value), gain) in scratch.iter_mut().zip(values).zip(gains) {
         let value = i64::from(round_shift_i32(*value, shift));
         *scratch = value * i64::from(*gain) * root;
     }
@@ -181,15 +228,58 @@ pub(super) fn norm(
     half_k.cast_signed() - e.cast_signed()
 }
 
+/// Layer norm of (d,) int32 with (d,) int16 gains → (d,) int32 below 2^30.
+///
+/// The differences from the mean are taken d-fold, so that they are integers: `epsilon` carries
+/// d³ where the other norm's carries d. `scratch` has d elements. Returns as [`norm`] does.
+#[inline(always)]
+pub(super) fn layer_norm(
+    values: &[i32],
+    gains: &[i16],
+    epsilon: u64,
+    scratch: &mut [i64],
+    out: &mut [i32],
+) -> i32 {
+    let width = values.len() as i64;
+    let sum: i64 = values.iter().map(|value| i64::from(*value)).sum();
+    let mut max = 0;
+    for (scratch, value) in scratch.iter_mut().zip(values) {
+        *scratch = width * i64::from(*value) - sum;
+        max = max.max(scratch.unsigned_abs());
+    }
+    let shift = least_exponent(max, NORM_MAX);
+    let mut squares = 0_u64;
+    for scratch in scratch.iter_mut() {
+        *scratch = round_shift(*scratch, shift);
+        squares += (*scratch * *scratch) as u64;
+    }
+    let (root, half_k) = inverse_root(width as u64, squares + epsilon_of(epsilon, 2 * shift));
+    let mut max = 0;
+    for (scratch, gain) in scratch.iter_mut().zip(gains) {
+        *scratch *= i64::from(*gain) * root;
+        max = max.max(scratch.unsigned_abs());
+    }
+    let e = least_exponent(max, WIDE_MAX);
+    for (out, scratch) in out.iter_mut().zip(scratch) {
+        *out = round_shift(*scratch, e) as i32;
+    }
+    half_k.cast_signed() - e.cast_signed()
+}
+
+/// floor(epsilon / 2^shift + 1/2).
+pub(super) fn epsilon_of(epsilon: u64, shift: u32) -> u64 {
+    match shift {
+        0 => epsilon,
+        64.. => 0,
+        shift => ((epsilon >> (shift - 1)) + 1) >> 1,
+    }
+}
+
 /// The integer r < 2^16 with v·r² ≤ d·2^k < v·(r+1)², and k/2, for the largest such even k.
 ///
-/// v = max(1, squares + round_shift(epsilon, 2·shift)).
-pub(super) fn inverse_root(width: u64, squares: u64, epsilon: u64, shift: u32) -> (i64, u32) {
-    let epsilon = match 2 * shift {
-        0 => epsilon,
-        twice => ((epsilon >> (twice - 1)) + 1) >> 1,
-    };
-    let v = u128::from(squares + epsilon).max(1);
+/// v = max(1, squares).
+pub(super) fn inverse_root(width: u64, squares: u64) -> (i64, u32) {
+    let v = u128::from(squares).max(1);
     let ceiling = v << 32;
     // d·2^k < v·2^32 bounds k from above; the bit lengths are within one of it.
     let width = u128::from(width);
@@ -300,9 +390,9 @@ pub(super) fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]) {
     }
 }
 
-/// max(x, 0) + ψ(|x|) for each x: SiLU in the fixed point of the table; beyond it ψ is zero.
+/// max(x, 0) + ψ(|x|) for each x: SiLU or GELU, as the table says; beyond it ψ is zero.
 #[inline(always)]
-pub(super) fn silu(values: &mut [i32], table: &[i16]) {
+pub(super) fn activate(values: &mut [i32], table: &[i16]) {
     for value in values {
         let bend = table.get(value.unsigned_abs() as usize).copied().unwrap_or_default();
         *value = (*value).max(0) + i32::from(bend);
