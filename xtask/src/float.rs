@@ -14,7 +14,7 @@ use std::thread;
 use anyhow::{Context as _, ensure};
 
 use tally_engine::sampler::gumbel::{GUMBEL_FRACTION_BITS, gumbel};
-use tally_engine::source::{Source, SourceConfig, Tensor, Weights};
+use tally_engine::source::{Dyadic, Source, SourceConfig, Tensor, Weights};
 
 /// The worst case of [`gumbel_sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -203,29 +203,29 @@ impl Model {
             load(&tensor)
         };
         let layer = |index: u32| {
-            let matrix = |name: &str| matrix(&format!("model.layers.{index}.{name}.weight"));
+            let matrix = |name: &str| matrix(&format!("layer.{index}.{name}"));
             anyhow::Ok(Layer {
-                attention_norm: matrix("input_layernorm")?,
-                queries: matrix("self_attn.q_proj")?,
-                keys: matrix("self_attn.k_proj")?,
-                values: matrix("self_attn.v_proj")?,
-                output: matrix("self_attn.o_proj")?,
-                feed_forward_norm: matrix("post_attention_layernorm")?,
-                gate: matrix("mlp.gate_proj")?,
-                up: matrix("mlp.up_proj")?,
-                down: matrix("mlp.down_proj")?,
+                attention_norm: matrix("attention-norm")?,
+                queries: matrix("query")?,
+                keys: matrix("key")?,
+                values: matrix("value")?,
+                output: matrix("output")?,
+                feed_forward_norm: matrix("feed-forward-norm")?,
+                gate: matrix("gate")?,
+                up: matrix("up")?,
+                down: matrix("down")?,
             })
         };
         let number = |decimal: tally_engine::source::Decimal| {
             decimal.digits() as f64 * 10_f64.powi(decimal.exponent())
         };
         Ok(Self {
-            embedding: matrix("model.embed_tokens.weight")?,
+            embedding: matrix("embedding")?,
             layers: (0..config.layer_count).map(layer).collect::<Result<_, _>>()?,
-            norm: matrix("model.norm.weight")?,
-            head: (!config.is_head_tied).then(|| matrix("lm_head.weight")).transpose()?,
-            epsilon: number(config.rms_norm_eps),
-            theta: number(config.rope_theta),
+            norm: matrix("final-norm")?,
+            head: (!config.is_head_tied).then(|| matrix("head")).transpose()?,
+            epsilon: number(config.norm_eps),
+            theta: number(config.rotation.as_ref().context("the model is an encoder")?.theta),
             head_dim: config.head_dim as usize,
             group: (config.head_count / config.kv_head_count) as usize,
         })
@@ -314,11 +314,11 @@ impl Model {
 
 fn load(tensor: &Tensor<'_>) -> anyhow::Result<Matrix> {
     let mut values = Vec::with_capacity(tensor.row_count() * tensor.column_count());
+    let mut elements = vec![];
     for row in 0..tensor.row_count() {
-        for element in tensor.row(row) {
-            let element = element?;
-            values.push(f64::from(element.mantissa) * 2_f64.powi(element.exponent));
-        }
+        tensor.read_row(row, &mut elements)?;
+        let number = |element: &Dyadic| element.mantissa as f64 * 2_f64.powi(element.exponent);
+        values.extend(elements.iter().map(number));
     }
     Ok(Matrix { values, width: tensor.column_count() })
 }

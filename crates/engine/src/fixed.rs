@@ -6,19 +6,18 @@
 //! tabulated has at most 40 fraction bits, so a table entry is the correctly rounded real value
 //! unless that value lies within the bound of a rounding boundary.
 //!
-//! These functions run when a model is imported or a table first used, never per token.
+//! Rotation speeds are in [`rope`]. These functions run when a model is imported or a table first used, never per token.
 
 use std::fmt;
 
+pub mod rope;
 #[cfg(test)]
 mod tests;
 
+pub use rope::{ROPE_HEAD_DIM_MAX, ROPE_POSITION_MAX, RopeFrequencies};
+
 /// Fraction bits of a [`Fixed`].
 pub const FRACTION_BITS: u32 = 62;
-/// Highest position that [`RopeFrequencies`] reaches with its stated error.
-pub const ROPE_POSITION_MAX: u32 = 1 << 17;
-/// Widest attention head that [`RopeFrequencies`] takes.
-pub const ROPE_HEAD_DIM_MAX: u32 = 1 << 12;
 
 const ONE: i128 = 1 << FRACTION_BITS;
 /// round(ln 2 · 2^96)
@@ -27,8 +26,6 @@ const LN_2_Q96: i128 = 0xb172_17f7_d1cf_79ab_c9e3_b398;
 const LN_2: i128 = 3_196_577_161_300_663_915;
 /// round(π/2 · 2^62)
 const HALF_PI: i128 = 0x6487_ed51_10b4_611a;
-/// round(2^64 / 2π)
-const INVERSE_TAU_Q64: i128 = 0x28be_60db_9391_054a;
 /// round(√2 · 2^62)
 const SQRT_2: i128 = 6_521_908_912_666_391_106;
 /// 61 ln 2: above this `exp` leaves its range.
@@ -197,58 +194,6 @@ impl Fixed {
 impl fmt::Debug for Fixed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/2^{FRACTION_BITS}", self.0)
-    }
-}
-
-/// The rotation speeds of one attention head: pair i turns by theta^(−2i/d) radians per position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RopeFrequencies {
-    /// Turns per position, in units of 2^−110.
-    steps: Vec<i128>,
-}
-
-impl RopeFrequencies {
-    /// Speeds for a head of `head_dim` channels, so `head_dim`/2 pairs.
-    ///
-    /// `None` unless theta ≥ 1 and `head_dim` is even and in 2..=[`ROPE_HEAD_DIM_MAX`].
-    #[must_use]
-    pub fn new(theta: Fixed, head_dim: u32) -> Option<Self> {
-        let is_head = (2..=ROPE_HEAD_DIM_MAX).contains(&head_dim) && head_dim.is_multiple_of(2);
-        if theta < Fixed::ONE || !is_head {
-            return None;
-        }
-        let step = |pair: u32| {
-            let speed = theta.pow_ratio(-2 * i64::from(pair), head_dim.into())?;
-            Some(shift(speed.0 * INVERSE_TAU_Q64, 16))
-        };
-        Some(Self { steps: (0..head_dim / 2).map(step).collect::<Option<_>>()? })
-    }
-
-    /// Number of pairs: half the head's channels.
-    #[must_use]
-    pub fn pair_count(&self) -> usize {
-        self.steps.len()
-    }
-
-    /// (cosine, sine) of position · speed of `pair`, each floor(value · 2^bits + 1/2) and at most
-    /// 2^15 − 1, so that a cosine of one in Q15 is 32,767.
-    ///
-    /// The angle's error is at most 2^−39 radians up to [`ROPE_POSITION_MAX`]; the value is then
-    /// correctly rounded, unless it lies within 2^−38 of a rounding boundary. `None` when `pair`,
-    /// `position` or `bits` (at most 15) is out of range.
-    #[must_use]
-    pub fn cos_sin(&self, position: u32, pair: usize, bits: u32) -> Option<(i16, i16)> {
-        if position > ROPE_POSITION_MAX || bits > 15 {
-            return None;
-        }
-        let turns = shift(i128::from(position) * self.steps.get(pair)?, 110 - 64);
-        let phase = u64::try_from(turns & i128::from(u64::MAX)).ok()?;
-        let (sine, cosine) = Fixed::sin_cos_of_turn(phase);
-        let rounded = |value: Fixed| {
-            let scaled = value.scaled(1 << bits).min(i16::MAX.into());
-            i16::try_from(scaled).ok()
-        };
-        Some((rounded(cosine)?, rounded(sine)?))
     }
 }
 

@@ -72,6 +72,9 @@ pub enum ImportError {
         /// The base.
         found: Decimal,
     },
+    /// The model is an encoder, which is not converted yet.
+    #[error("the model is an encoder, expected a decoder")]
+    Encoder,
     /// The tokenizer is unusable or refuses the calibration text.
     #[error("{0}")]
     Tokenizer(#[from] TokenizerError),
@@ -136,13 +139,11 @@ pub fn convert(
     let (begin_text, end_text) =
         (chat.begin_token.unwrap_or_default(), chat.end_token.unwrap_or_default());
     ChatTemplate::parse(&template, &begin_text, &end_text)?;
-    let (theta, head_dim) = (config.rope_theta, config.head_dim);
-    let (cosines, sines) = theta
-        .fixed()
-        .and_then(|theta| tables::rotation(theta, head_dim, config.context_len))
-        .ok_or(ImportError::Theta { found: theta })?;
+    let rotation = config.rotation.clone().ok_or(ImportError::Encoder)?;
+    let (cosines, sines) = tables::rotation(&rotation, config.head_dim, config.context_len)
+        .ok_or(ImportError::Theta { found: rotation.theta })?;
     let recipe = Recipe {
-        epsilon: config.rms_norm_eps,
+        epsilon: config.norm_eps,
         configuration: configuration(config, begin_text, end_text),
         provenance: provenance(&files),
         tensors: &weights,
@@ -187,7 +188,7 @@ fn configuration(config: SourceConfig, begin_text: String, end_text: String) -> 
 
 fn provenance(files: &[source::SourceFile]) -> Provenance {
     let sources = files.iter().map(|file| SourceFile {
-        name: file.name.to_owned(),
+        name: file.name.clone(),
         size_bytes: file.size_bytes,
         digest: file.digest,
     });

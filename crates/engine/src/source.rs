@@ -13,18 +13,24 @@ use tally_core::Digest;
 
 pub mod config;
 pub mod decimal;
+pub mod element;
 pub mod error;
 mod json;
+pub mod tensors;
 #[cfg(test)]
 mod tests;
 pub mod text;
 pub mod weights;
 
-pub use config::SourceConfig;
+pub use config::{
+    Architecture, Biases, Pooling, PoolingKind, Rotation, RotationScaling, SourceConfig, Window,
+};
 pub use decimal::Decimal;
+pub use element::Dyadic;
 pub use error::SourceError;
+pub use tensors::Shape;
 pub use text::SourceText;
-pub use weights::{Dyadic, Shape, Tensor, Weights};
+pub use weights::{Tensor, Weights};
 
 /// Most bytes of `config.json`.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -36,10 +42,10 @@ pub const TOKENIZER_CONFIG_BYTES_MAX: u64 = 1 << 22;
 pub const WEIGHTS_BYTES_MAX: u64 = 1 << 36;
 
 /// A file of the folder that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its name in the folder.
-    pub name: &'static str,
+    /// Its path in the folder, or its own name where it is all there is.
+    pub name: String,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// SHA-256 of its content.
@@ -69,7 +75,7 @@ impl Source {
     /// See [`SourceError`]: the first fault found, naming file, field or tensor.
     pub fn read(folder: &Path) -> Result<Self, SourceError> {
         let mut files = Vec::new();
-        let mut read = |name, limit| read_file(folder, name, limit, &mut files);
+        let mut read = |name: &str, limit| read_file(folder, name, limit, &mut files);
         let config = SourceConfig::parse(&required(&mut read, "config.json", CONFIG_BYTES_MAX)?)?;
         let tokenizer = required(&mut read, "tokenizer.json", TOKENIZER_BYTES_MAX)?;
         let template = read("chat_template.jinja", TOKENIZER_CONFIG_BYTES_MAX)?;
@@ -79,42 +85,45 @@ impl Source {
             return Err(missing_weights(folder));
         };
         let weights = Weights::parse(bytes, &config)?;
-        files.sort_by_key(|file| file.name);
+        files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { config, weights, tokenizer, text, files })
     }
 }
 
 fn required(
-    read: &mut impl FnMut(&'static str, u64) -> Result<Option<Vec<u8>>, SourceError>,
-    name: &'static str,
+    read: &mut impl FnMut(&str, u64) -> Result<Option<Vec<u8>>, SourceError>,
+    name: &str,
     limit: u64,
 ) -> Result<Vec<u8>, SourceError> {
-    read(name, limit)?.ok_or(SourceError::Read { file: name, kind: io::ErrorKind::NotFound })
+    read(name, limit)?
+        .ok_or(SourceError::Read { file: name.to_owned(), kind: io::ErrorKind::NotFound })
 }
 
 fn missing_weights(folder: &Path) -> SourceError {
     if folder.join("model.safetensors.index.json").exists() {
         return SourceError::Sharded;
     }
-    SourceError::Read { file: "model.safetensors", kind: io::ErrorKind::NotFound }
+    SourceError::Read { file: "model.safetensors".to_owned(), kind: io::ErrorKind::NotFound }
 }
 
 /// The content of a regular file of at most `limit` bytes; `None` if there is none of that name.
 fn read_file(
     folder: &Path,
-    name: &'static str,
+    name: &str,
     limit: u64,
     files: &mut Vec<SourceFile>,
 ) -> Result<Option<Vec<u8>>, SourceError> {
-    let failed = |error: io::Error| SourceError::Read { file: name, kind: error.kind() };
+    let failed = |error: io::Error| SourceError::Read { file: name.to_owned(), kind: error.kind() };
     let path = folder.join(name);
     // Asked before opening, since opening a pipe would wait for its writer.
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
-        Ok(found) if !found.is_file() => return Err(SourceError::NotAFile { file: name }),
+        Ok(found) if !found.is_file() => {
+            return Err(SourceError::NotAFile { file: name.to_owned() });
+        }
         Ok(found) if found.len() > limit => {
-            return Err(SourceError::TooLarge { file: name, limit, found: found.len() });
+            return Err(SourceError::TooLarge { file: name.to_owned(), limit, found: found.len() });
         }
         Ok(_) => {}
     }
@@ -123,8 +132,12 @@ fn read_file(
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     let size_bytes = bytes.len() as u64;
     if size_bytes > limit {
-        return Err(SourceError::TooLarge { file: name, limit, found: size_bytes });
+        return Err(SourceError::TooLarge { file: name.to_owned(), limit, found: size_bytes });
     }
-    files.push(SourceFile { name, size_bytes, digest: Digest::of_content(&bytes) });
+    files.push(SourceFile {
+        name: name.to_owned(),
+        size_bytes,
+        digest: Digest::of_content(&bytes),
+    });
     Ok(Some(bytes))
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use crate::fixed::{Fixed, RopeFrequencies};
 use crate::model::layout::{EXPONENTIAL_BITS, GATE_BITS, ROTATION_BITS, SCORE_BITS, TABLE_LEN};
+use crate::source::Rotation;
 
 /// Entry D is floor((2^16 − 1)·e^(−D/2^12) + 1/2), as little-endian uint16.
 pub(crate) fn exponential() -> &'static [u8] {
@@ -38,11 +39,15 @@ pub(crate) fn silu() -> &'static [u8] {
     })
 }
 
-/// (context, `head_dim`/2) cosines and sines of position · theta^(−2i/`head_dim`), in Q14.
+/// (context, `head_dim`/2) cosines and sines of position times the speed of each pair, in Q14.
 ///
 /// `None` where the frequencies are not defined.
-pub(crate) fn rotation(theta: Fixed, head_dim: u32, context: u32) -> Option<(Vec<u8>, Vec<u8>)> {
-    let frequencies = RopeFrequencies::new(theta, head_dim)?;
+pub(crate) fn rotation(
+    rotation: &Rotation,
+    head_dim: u32,
+    context: u32,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let frequencies = RopeFrequencies::new(rotation, head_dim)?;
     let (mut cosines, mut sines) = (vec![], vec![]);
     for position in 0..context {
         for pair in 0..frequencies.pair_count() {
@@ -92,8 +97,9 @@ mod tests {
 
     #[test]
     fn rotation_begins_with_no_turn_and_agrees_with_floating_point() {
-        let theta = Fixed::from_ratio(10_000, 1).unwrap();
-        let (cosines, sines) = rotation(theta, 8, 512).unwrap();
+        let theta = crate::source::Decimal::parse("10000").unwrap();
+        let plain = Rotation { theta, scaling: crate::source::RotationScaling::None };
+        let (cosines, sines) = rotation(&plain, 8, 512).unwrap();
         let (cosines, sines) = (values(&cosines), values(&sines));
         assert_eq!((&cosines[..4], &sines[..4]), (&[1 << 14; 4][..], &[0; 4][..]));
         for (index, (cosine, sine)) in cosines.iter().zip(&sines).enumerate() {

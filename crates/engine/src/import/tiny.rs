@@ -7,7 +7,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::fixed::Fixed;
 use crate::model::container::{self, Content};
 use crate::model::manifest::{Configuration, Provenance};
 use crate::model::{Model, layout};
@@ -102,9 +101,12 @@ pub(crate) fn file(
     configuration: Configuration,
     tensors: &RandomTensors,
 ) -> Result<Vec<u8>, ImportError> {
-    let theta = Fixed::from_ratio(10_000, 1).unwrap();
+    let rotation = crate::source::Rotation {
+        theta: Decimal::parse("10000").unwrap(),
+        scaling: crate::source::RotationScaling::None,
+    };
     let (head_dim, context) = (configuration.head_dim, configuration.context);
-    let (cosines, sines) = tables::rotation(theta, head_dim, context).unwrap();
+    let (cosines, sines) = tables::rotation(&rotation, head_dim, context).unwrap();
     let recipe = Recipe {
         configuration,
         provenance: Provenance {
@@ -168,21 +170,21 @@ pub(crate) fn float_logits(c: &Configuration, t: &RandomTensors, tokens: &[u32])
             }
         }
     };
-    let embedding = matrix("model.embed_tokens.weight", c.vocabulary, c.width);
+    let embedding = matrix("embedding", c.vocabulary, c.width);
     let mut h: Vec<Vec<f64>> = tokens.iter().map(|t| embedding[*t as usize].clone()).collect();
     for layer in 0..c.layers {
-        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        let q = matrix(&name("self_attn.q_proj"), c.query_rows(), c.width);
-        let k = matrix(&name("self_attn.k_proj"), c.kv_rows(), c.width);
-        let v = matrix(&name("self_attn.v_proj"), c.kv_rows(), c.width);
-        let o = matrix(&name("self_attn.o_proj"), c.width, c.query_rows());
-        let gate = matrix(&name("mlp.gate_proj"), c.hidden, c.width);
-        let up = matrix(&name("mlp.up_proj"), c.hidden, c.width);
-        let down = matrix(&name("mlp.down_proj"), c.width, c.hidden);
+        let name = |part: &str| format!("layer.{layer}.{part}");
+        let q = matrix(&name("query"), c.query_rows(), c.width);
+        let k = matrix(&name("key"), c.kv_rows(), c.width);
+        let v = matrix(&name("value"), c.kv_rows(), c.width);
+        let o = matrix(&name("output"), c.width, c.query_rows());
+        let gate = matrix(&name("gate"), c.hidden, c.width);
+        let up = matrix(&name("up"), c.hidden, c.width);
+        let down = matrix(&name("down"), c.width, c.hidden);
         let group = (c.heads / c.kv_heads) as usize;
         let (mut keys, mut values): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (vec![], vec![]);
         for (position, h) in h.iter_mut().enumerate() {
-            let x = norm(&name("input_layernorm"), h);
+            let x = norm(&name("attention-norm"), h);
             let (mut query, mut key) = (times(&q, &x), times(&k, &x));
             rotate(&mut query, position);
             rotate(&mut key, position);
@@ -207,7 +209,7 @@ pub(crate) fn float_logits(c: &Configuration, t: &RandomTensors, tokens: &[u32])
                 attended.extend(sum);
             }
             h.iter_mut().zip(times(&o, &attended)).for_each(|(h, x)| *h += x);
-            let x = norm(&name("post_attention_layernorm"), h);
+            let x = norm(&name("feed-forward-norm"), h);
             let act: Vec<f64> = times(&gate, &x)
                 .iter()
                 .zip(times(&up, &x))
@@ -216,8 +218,8 @@ pub(crate) fn float_logits(c: &Configuration, t: &RandomTensors, tokens: &[u32])
             h.iter_mut().zip(times(&down, &act)).for_each(|(h, x)| *h += x);
         }
     }
-    let head = if c.tied { embedding } else { matrix("lm_head.weight", c.vocabulary, c.width) };
-    h.iter().map(|h| times(&head, &norm("model.norm.weight", h))).collect()
+    let head = if c.tied { embedding } else { matrix("head", c.vocabulary, c.width) };
+    h.iter().map(|h| times(&head, &norm("final-norm", h))).collect()
 }
 
 /// The same parts under a configuration with another number.

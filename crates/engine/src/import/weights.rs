@@ -8,7 +8,7 @@ use crate::source::{self, Weights};
 use super::quantise::{self, Dyadic, Rows};
 use super::{ImportError, Progress, Stage, tables};
 
-/// A source of exact tensors under the names that Hugging Face gives those of a Llama.
+/// A source of exact tensors under the names of the model's parts.
 pub(super) trait Tensors {
     /// Gives each row of a (rows, width) tensor to `on_row`, in order.
     fn rows(
@@ -53,11 +53,14 @@ fn read_row(
 ) -> Result<(), ImportError> {
     let absent = || ImportError::Tensor { tensor: name.to_owned() };
     let tensor = weights.tensor(name).ok_or_else(absent)?;
+    let mut elements = vec![];
+    tensor.read_row(row as usize, &mut elements)?;
     out.clear();
-    for element in tensor.row(row as usize) {
-        let source::Dyadic { mantissa, exponent } = element?;
-        out.push(Dyadic { mantissa: mantissa.into(), exponent });
-    }
+    out.extend(
+        elements
+            .into_iter()
+            .map(|source::Dyadic { mantissa, exponent }| Dyadic { mantissa, exponent }),
+    );
     Ok(())
 }
 
@@ -114,7 +117,7 @@ fn matrix(
     tensors: &dyn Tensors,
     demand: &Demand,
 ) -> Result<Rows, ImportError> {
-    let name = source_name(&demand.name);
+    let name = demand.name.clone();
     let shape = [dimension(demand, 0), dimension(demand, 1)];
     // Attention's division by the root of the head's width is folded into the query's rows.
     let factor = demand.name.ends_with(".query").then(|| inverse_root(configuration.head_dim));
@@ -133,7 +136,7 @@ fn matrix(
 }
 
 fn gains(tensors: &dyn Tensors, demand: &Demand) -> Result<(Vec<u8>, u32), ImportError> {
-    let name = source_name(&demand.name);
+    let name = demand.name.clone();
     let gains = tensors.vector(&name, dimension(demand, 0))?;
     quantise::gains(&gains).ok_or(ImportError::Magnitude { tensor: name })
 }
@@ -146,32 +149,4 @@ fn inverse_root(head_dim: u32) -> Dyadic {
 
 fn dimension(demand: &Demand, index: usize) -> u32 {
     demand.shape.get(index).and_then(|size| u32::try_from(*size).ok()).unwrap_or_default()
-}
-
-/// The name that Hugging Face gives the tensor of one of our parts.
-fn source_name(part: &str) -> String {
-    let known = match part {
-        "embedding" => Some("model.embed_tokens.weight"),
-        "final-norm" => Some("model.norm.weight"),
-        "head" => Some("lm_head.weight"),
-        _ => None,
-    };
-    if let Some(name) = known {
-        return name.to_owned();
-    }
-    let rest = part.strip_prefix("layer.").unwrap_or(part);
-    let (layer, name) = rest.split_once('.').unwrap_or((rest, ""));
-    let name = match name {
-        "attention-norm" => "input_layernorm",
-        "feed-forward-norm" => "post_attention_layernorm",
-        "query" => "self_attn.q_proj",
-        "key" => "self_attn.k_proj",
-        "value" => "self_attn.v_proj",
-        "output" => "self_attn.o_proj",
-        "gate" => "mlp.gate_proj",
-        "up" => "mlp.up_proj",
-        "down" => "mlp.down_proj",
-        other => other,
-    };
-    format!("model.layers.{layer}.{name}.weight")
 }

@@ -1,6 +1,7 @@
 //! `config.json` of a Llama: its shape, and the refusal of what would be computed otherwise.
 
 use super::decimal::Decimal;
+use super::element::Dyadic;
 use super::error::SourceError;
 use super::json::Fields;
 
@@ -34,9 +35,102 @@ const IGNORED: &[&str] = &[
     "use_cache",
 ];
 
-/// The shape of a Llama and the numbers that its arithmetic needs.
+/// A family of models whose arithmetic is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama 2 and 3, and `SmolLM`.
+    Llama,
+    /// Llama with sliding attention.
+    Mistral,
+    /// Llama with biases of query, key and value.
+    Qwen2,
+    /// Llama with norms of each query and key head.
+    Qwen3,
+    /// Llama with fused tensors and, often, sliding attention.
+    Phi3,
+    /// An encoder with learned positions and norms after each residual.
+    Bert,
+}
+
+/// How queries and keys are turned: pair i of a head's channels turns by a speed of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Base of the speeds theta^(−2i/`head_dim`) in radians per position.
+    pub theta: Decimal,
+    /// What slows the speeds down.
+    pub scaling: RotationScaling,
+}
+
+/// What is done to the speeds of a rotation so that it reaches farther than it was trained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RotationScaling {
+    /// Nothing.
+    None,
+    /// Every speed is divided.
+    Linear {
+        /// The divisor.
+        factor: Decimal,
+    },
+    /// Pairs that turn fewer than `low_freq_factor` times in the original context are divided,
+    /// those that turn more than `high_freq_factor` times are kept, and in between the speed goes
+    /// from the one to the other linearly in the number of turns.
+    Llama3 {
+        /// The divisor.
+        factor: Decimal,
+        /// Turns up to which a speed is divided.
+        low_freq_factor: Decimal,
+        /// Turns from which a speed is kept.
+        high_freq_factor: Decimal,
+        /// Positions of the original context.
+        original_context: u32,
+    },
+    /// The speed of pair i is divided by factor i.
+    Factors(Vec<Dyadic>),
+}
+
+/// Sliding attention: position p of a layer sees positions max(0, p − len + 1) to p.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Positions seen, the own one included.
+    pub len: u32,
+    /// The first layer that has the window; all after it have it too.
+    pub first_layer: u32,
+}
+
+/// Which linear layers add a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// Those that make query, key and value.
+    pub query_key_value: bool,
+    /// The one after attention.
+    pub output: bool,
+    /// Gate, up and down, of those that the family has.
+    pub feed_forward: bool,
+}
+
+/// How an encoder's last hidden states become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    /// What is taken of the positions.
+    pub kind: PoolingKind,
+    /// Whether the vector is divided by its length.
+    pub is_normalised: bool,
+}
+
+/// What an encoder's vector is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolingKind {
+    /// The mean of all positions.
+    Mean,
+    /// The first position.
+    Cls,
+}
+
+/// The shape of a model and the numbers that its arithmetic needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
+    /// The family.
+    pub architecture: Architecture,
     /// Channels of the residual stream.
     pub hidden_size: u32,
     /// Channels of the feed-forward.
@@ -53,16 +147,26 @@ pub struct SourceConfig {
     pub vocabulary_size: u32,
     /// Positions of the context.
     pub context_len: u32,
-    /// What RMSNorm adds to the mean square.
-    pub rms_norm_eps: Decimal,
-    /// Base of the rotation speeds.
-    pub rope_theta: Decimal,
+    /// Rows of an encoder's embedding of text types; zero for a decoder.
+    pub token_type_count: u32,
+    /// What the norms add to the mean square, or to the variance.
+    pub norm_eps: Decimal,
+    /// The rotation of queries and keys; `None` for an encoder.
+    pub rotation: Option<Rotation>,
+    /// Sliding attention, where there is any.
+    pub window: Option<Window>,
+    /// Which linear layers add a bias.
+    pub biases: Biases,
+    /// Whether each query and key head goes through an RMS norm before the rotation.
+    pub has_head_norms: bool,
     /// Whether the output projection is the embedding.
     pub is_head_tied: bool,
     /// The token that begins a text, if any.
     pub begin_token: Option<u32>,
     /// The tokens that end a text, in increasing order.
     pub end_tokens: Vec<u32>,
+    /// How an encoder's vector is made; `None` for a decoder.
+    pub pooling: Option<Pooling>,
 }
 
 impl SourceConfig {
@@ -87,6 +191,7 @@ impl SourceConfig {
         let rms_norm_eps = fields.decimal("rms_norm_eps")?;
         let vocabulary_size = required(&mut fields, "vocab_size", VOCABULARY_MAX)?;
         let config = Self {
+            architecture: Architecture::Llama,
             hidden_size,
             intermediate_size: required(&mut fields, "intermediate_size", WIDTH_MAX)?,
             layer_count: required(&mut fields, "num_hidden_layers", LAYERS_MAX)?,
@@ -95,13 +200,21 @@ impl SourceConfig {
             head_dim,
             vocabulary_size,
             context_len: required(&mut fields, "max_position_embeddings", POSITIONS_MAX)?,
-            rms_norm_eps: rms_norm_eps.ok_or_else(|| fields.missing("rms_norm_eps"))?,
-            rope_theta: rope_theta(&mut fields)?,
+            token_type_count: 0,
+            norm_eps: rms_norm_eps.ok_or_else(|| fields.missing("rms_norm_eps"))?,
+            rotation: Some(Rotation {
+                theta: rope_theta(&mut fields)?,
+                scaling: RotationScaling::None,
+            }),
+            window: None,
+            biases: Biases::default(),
+            has_head_norms: false,
             is_head_tied: fields
                 .optional("tie_word_embeddings", "true or false")?
                 .unwrap_or_default(),
             begin_token: fields.integer("bos_token_id", 0, vocabulary_size - 1)?,
             end_tokens: end_tokens(&mut fields, vocabulary_size)?,
+            pooling: None,
         };
         fields.refuse_rest(IGNORED)?;
         Ok(config)
@@ -161,7 +274,7 @@ fn end_tokens(fields: &mut Fields, vocabulary_size: u32) -> Result<Vec<u32>, Sou
         Some(EndTokens::Several(tokens)) => tokens,
     };
     let out_of_range = |field, found, minimum, maximum| SourceError::FieldRange {
-        file: FILE,
+        file: FILE.to_owned(),
         field,
         found,
         minimum,

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::weights::Shape;
+use super::tensors::Shape;
 
 /// Why a folder is not a model that this engine imports.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -14,7 +14,7 @@ pub enum SourceError {
     #[error("{file} cannot be read: {kind}")]
     Read {
         /// The file.
-        file: &'static str,
+        file: String,
         /// The system's reason.
         kind: io::ErrorKind,
     },
@@ -22,13 +22,13 @@ pub enum SourceError {
     #[error("{file} is not a regular file")]
     NotAFile {
         /// The file.
-        file: &'static str,
+        file: String,
     },
     /// A file is longer than is read.
     #[error("{file} has {found} bytes, the limit is {limit}")]
     TooLarge {
         /// The file.
-        file: &'static str,
+        file: String,
         /// The limit in bytes.
         limit: u64,
         /// Its size in bytes.
@@ -43,7 +43,7 @@ pub enum SourceError {
     #[error("{file} is not UTF-8 from byte {offset}")]
     NotUtf8 {
         /// The file.
-        file: &'static str,
+        file: String,
         /// Offset of the first bad byte.
         offset: usize,
     },
@@ -51,7 +51,7 @@ pub enum SourceError {
     #[error("{file} is not a JSON object with distinct names: line {line}, column {column}")]
     Json {
         /// The file.
-        file: &'static str,
+        file: String,
         /// Line of the fault, from 1.
         line: usize,
         /// Column of the fault, from 1.
@@ -61,7 +61,7 @@ pub enum SourceError {
     #[error("{file} lacks the field {field}")]
     FieldMissing {
         /// The file.
-        file: &'static str,
+        file: String,
         /// The field.
         field: &'static str,
     },
@@ -69,7 +69,7 @@ pub enum SourceError {
     #[error("{file} has {field} = {found}, expected {expected}")]
     FieldType {
         /// The file.
-        file: &'static str,
+        file: String,
         /// The field.
         field: &'static str,
         /// The type expected.
@@ -81,7 +81,7 @@ pub enum SourceError {
     #[error("{file} has {field} = {found}, it must lie in {minimum}..={maximum}")]
     FieldRange {
         /// The file.
-        file: &'static str,
+        file: String,
         /// The field.
         field: &'static str,
         /// Its value.

@@ -12,26 +12,26 @@ use super::error::{SourceError, shown};
 
 /// The fields of one object of one file; a name that occurs twice is refused.
 pub(super) struct Fields {
-    file: &'static str,
+    file: String,
     fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Fields {
     /// Parses a whole file.
-    pub(super) fn parse(file: &'static str, bytes: &[u8]) -> Result<Self, SourceError> {
+    pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Self, SourceError> {
         let text = parse_utf8(file, bytes)?;
         let distinct: Distinct = serde_json::from_str(text).map_err(|error| SourceError::Json {
-            file,
+            file: file.to_owned(),
             line: error.line(),
             column: error.column(),
         })?;
-        Ok(Self { file, fields: distinct.0 })
+        Ok(Self { file: file.to_owned(), fields: distinct.0 })
     }
 
     /// Takes a field that is an object; `None` when it is absent or null.
     pub(super) fn object(&mut self, field: &'static str) -> Result<Option<Self>, SourceError> {
         let distinct: Option<Distinct> = self.optional(field, "an object")?;
-        Ok(distinct.map(|distinct| Self { file: self.file, fields: distinct.0 }))
+        Ok(distinct.map(|distinct| Self { file: self.file.clone(), fields: distinct.0 }))
     }
 
     /// Takes a field by type; `None` when it is absent or null.
@@ -53,8 +53,8 @@ impl Fields {
     ) -> Result<Option<u32>, SourceError> {
         let Some(found) = self.optional::<u64>(field, "a whole number")? else { return Ok(None) };
         let in_range = u32::try_from(found).ok().filter(|each| (minimum..=maximum).contains(each));
-        in_range.map(Some).ok_or(SourceError::FieldRange {
-            file: self.file,
+        in_range.map(Some).ok_or_else(|| SourceError::FieldRange {
+            file: self.file.clone(),
             field,
             found,
             minimum: minimum.into(),
@@ -74,7 +74,7 @@ impl Fields {
 
     /// A required field that was not found.
     pub(super) fn missing(&self, field: &'static str) -> SourceError {
-        SourceError::FieldMissing { file: self.file, field }
+        SourceError::FieldMissing { file: self.file.clone(), field }
     }
 
     /// Refuses a field unless it is absent, null, or one of the JSON texts `supported`.
@@ -108,14 +108,16 @@ impl Fields {
     }
 
     fn wrong(&self, field: &'static str, expected: &'static str, found: &str) -> SourceError {
-        SourceError::FieldType { file: self.file, field, expected, found: shown(found) }
+        SourceError::FieldType { file: self.file.clone(), field, expected, found: shown(found) }
     }
 }
 
 /// The bytes of a file as text.
-pub(super) fn parse_utf8<'a>(file: &'static str, bytes: &'a [u8]) -> Result<&'a str, SourceError> {
-    std::str::from_utf8(bytes)
-        .map_err(|error| SourceError::NotUtf8 { file, offset: error.valid_up_to() })
+pub(super) fn parse_utf8<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, SourceError> {
+    std::str::from_utf8(bytes).map_err(|error| SourceError::NotUtf8 {
+        file: file.to_owned(),
+        offset: error.valid_up_to(),
+    })
 }
 
 struct Distinct(BTreeMap<String, Box<RawValue>>);

@@ -27,20 +27,24 @@ fn altered(from: &str, to: &str) -> Result<SourceConfig, SourceError> {
     parse(&CONFIG.replace(from, to))
 }
 
+fn theta(config: &SourceConfig) -> Decimal {
+    config.rotation.as_ref().unwrap().theta
+}
+
 #[test]
 fn a_configuration_is_read_with_exact_decimals_and_the_familys_defaults() {
     let config = parse(CONFIG).unwrap();
     assert_eq!(config.head_dim, 2);
-    assert_eq!(config.rms_norm_eps.ratio(), Some((1, 100_000)));
-    assert_eq!(config.rope_theta.ratio(), Some((10_000, 1)));
+    assert_eq!(config.norm_eps.ratio(), Some((1, 100_000)));
+    assert_eq!(theta(&config).ratio(), Some((10_000, 1)));
     assert_eq!((config.begin_token, config.end_tokens.as_slice()), (Some(1), &[0, 4][..]));
     assert!(config.is_head_tied);
     let config = altered("\"tie_word_embeddings\": true,", "\"num_x\": null,").unwrap();
     assert!(!config.is_head_tied);
-    assert_eq!(altered("\"rope_theta\": 10000.0,", "").unwrap().rope_theta, config.rope_theta);
+    assert_eq!(altered("\"rope_theta\": 10000.0,", "").unwrap().rotation, config.rotation);
     let nested = "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e5},";
     let nested = altered("\"rope_theta\": 10000.0,", nested).unwrap();
-    assert_eq!(nested.rope_theta.ratio(), Some((500_000, 1)));
+    assert_eq!(theta(&nested).ratio(), Some((500_000, 1)));
     let all = altered("\"num_key_value_heads\": 2,", "").unwrap();
     assert_eq!(all.kv_head_count, 4);
     let one = altered("[4, 0, 4]", "3").unwrap();
@@ -105,7 +109,7 @@ fn fields_missing_mistyped_repeated_or_out_of_range_are_refused() {
     assert!(wide(VOCABULARY_MAX + 1).is_err());
     assert_eq!(
         SourceConfig::parse(b"{\"a\": \"\xff\"}"),
-        Err(SourceError::NotUtf8 { file: "config.json", offset: 7 })
+        Err(SourceError::NotUtf8 { file: "config.json".to_owned(), offset: 7 })
     );
 }
 

@@ -1,109 +1,34 @@
 //! `model.safetensors`: exactly the tensors that the configuration asks for, element by element.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
 
 use super::config::SourceConfig;
+use super::element::{Dyadic, Encoding};
 use super::error::{SourceError, shown};
+use super::tensors::{Origin, Shape, origins};
 
 /// Most bytes of a header; a model of a thousand layers needs about one.
 pub const HEADER_BYTES_MAX: u64 = 1 << 24;
 
-/// The rows and columns of a tensor; a vector is one row, and says so in its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape(Vec<usize>);
-
-impl Shape {
-    fn vector(len: u32) -> Self {
-        Self(vec![len as usize])
-    }
-
-    fn matrix(rows: u32, columns: u32) -> Self {
-        Self(vec![rows as usize, columns as usize])
-    }
-
-    /// Rows and columns, with one row for a vector.
-    fn rows_and_columns(&self) -> (usize, usize) {
-        match self.0[..] {
-            [rows, columns] => (rows, columns),
-            [columns] => (1, columns),
-            _ => (0, 0),
-        }
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(")?;
-        for (index, len) in self.0.iter().take(8).enumerate() {
-            write!(f, "{}{len}", if index == 0 { "" } else { ", " })?;
-        }
-        f.write_str(if self.0.len() > 8 { ", …)" } else { ")" })
-    }
-}
-
-/// The exact number mantissa · 2^exponent; zero has exponent zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dyadic {
-    /// Sign and at most 24 bits.
-    pub mantissa: i32,
-    /// From −149 to 104.
-    pub exponent: i32,
-}
-
-/// How an element is stored, least significant byte first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Element {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Element {
-    const fn size_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-
-    /// Splits an IEEE 754 number; `None` if it is not finite.
-    fn parse(self, bytes: &[u8]) -> Option<Dyadic> {
-        let (bits, exponent_bits, fraction_bits) = match (self, bytes) {
-            (Self::F32, &[a, b, c, d]) => (u32::from_le_bytes([a, b, c, d]), 8, 23),
-            (Self::F16, &[a, b]) => (u16::from_le_bytes([a, b]).into(), 5, 10),
-            (Self::Bf16, &[a, b]) => (u16::from_le_bytes([a, b]).into(), 8, 7),
-            _ => return None,
-        };
-        let exponent_max = (1_u32 << exponent_bits) - 1;
-        let fraction = bits & ((1 << fraction_bits) - 1);
-        let exponent = (bits >> fraction_bits) & exponent_max;
-        if exponent == exponent_max {
-            return None;
-        }
-        let hidden = u32::from(exponent != 0) << fraction_bits;
-        let magnitude = (hidden | fraction).cast_signed();
-        let is_negative = bits >> (exponent_bits + fraction_bits) == 1;
-        let bias = (exponent_max >> 1) + fraction_bits;
-        Some(Dyadic {
-            mantissa: if is_negative { -magnitude } else { magnitude },
-            exponent: match magnitude {
-                0 => 0,
-                _ => exponent.max(1).cast_signed() - bias.cast_signed(),
-            },
-        })
-    }
-}
-
 /// Where a tensor lies in the data.
 #[derive(Clone, Debug)]
 struct Place {
-    element: Element,
+    encoding: Encoding,
     shape: Shape,
     /// First byte in the file.
     start: usize,
+}
+
+impl Place {
+    /// The place of some of its rows, of which it has enough.
+    fn portion(self, shape: Shape, first_row: usize) -> Self {
+        let (_, columns) = self.shape.rows_and_columns();
+        let row_bytes = self.encoding.size_bytes(columns).unwrap_or_default();
+        Self { start: self.start + first_row * row_bytes, shape, ..self }
+    }
 }
 
 /// All tensors of a model, with their bytes.
@@ -114,7 +39,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Parses the file and finds exactly the tensors of [`expected_tensors`] in it.
+    /// Parses the file and finds exactly the configuration's tensors in it.
     ///
     /// # Errors
     /// A header that is too long or refused by the format's library (which asks for tensors
@@ -125,21 +50,24 @@ impl Weights {
         let (_, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| SourceError::Header { reason: shown(&error.to_string()) })?;
         let mut places = BTreeMap::new();
-        for (name, shape) in expected_tensors(config) {
-            let info = metadata.info(&name).ok_or_else(|| SourceError::TensorMissing {
-                name: name.clone(),
-                expected: shape.clone(),
+        let mut taken = BTreeSet::new();
+        for Origin { name, shape, tensor, whole, first_row } in origins(config) {
+            let info = metadata.info(&tensor).ok_or_else(|| SourceError::TensorMissing {
+                name: tensor.clone(),
+                expected: whole.clone(),
             })?;
-            let place = parse_place(&name, info, shape, data_start, bytes.len())?;
+            let place = parse_place(&tensor, info, whole, data_start, bytes.len())?;
+            let place = place.portion(shape, first_row);
             places.insert(name, place);
+            taken.insert(tensor);
         }
         let names = metadata.offset_keys();
-        if let Some(name) = names.iter().find(|name| !places.contains_key(*name)) {
+        if let Some(name) = names.iter().find(|name| !taken.contains(*name)) {
             let found = metadata.info(name).map(|info| info.shape.clone()).unwrap_or_default();
             return Err(SourceError::TensorExtra { name: shown(name), found: Shape(found) });
         }
-        if names.len() != places.len() {
-            let (expected, found) = (places.len(), names.len());
+        if names.len() != taken.len() {
+            let (expected, found) = (taken.len(), names.len());
             return Err(SourceError::TensorCount { expected, found });
         }
         Ok(Self { bytes, places })
@@ -150,9 +78,9 @@ impl Weights {
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let (name, place) = self.places.get_key_value(name)?;
         let (row_count, column_count) = place.shape.rows_and_columns();
-        let len = row_count * column_count * place.element.size_bytes();
+        let len = place.encoding.size_bytes(row_count * column_count)?;
         let bytes = &self.bytes[place.start..place.start + len];
-        Some(Tensor { name, element: place.element, row_count, column_count, bytes })
+        Some(Tensor { name, encoding: place.encoding, row_count, column_count, bytes })
     }
 }
 
@@ -166,13 +94,13 @@ impl fmt::Debug for Weights {
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
     name: &'a str,
-    element: Element,
+    encoding: Encoding,
     row_count: usize,
     column_count: usize,
     bytes: &'a [u8],
 }
 
-impl<'a> Tensor<'a> {
+impl Tensor<'_> {
     /// Number of rows; one for a vector.
     #[must_use]
     pub const fn row_count(&self) -> usize {
@@ -185,54 +113,22 @@ impl<'a> Tensor<'a> {
         self.column_count
     }
 
-    /// The elements of row `row` (columns,); none for a row that the tensor does not have.
+    /// Replaces `out` with the elements of row `row` (columns,); with none for a row that the
+    /// tensor does not have.
     ///
     /// # Errors
-    /// An item is [`SourceError::NotFinite`] where the element is infinite or not a number.
-    pub fn row(
-        &self,
-        row: usize,
-    ) -> impl ExactSizeIterator<Item = Result<Dyadic, SourceError>> + use<'a> {
-        let (name, element) = (self.name, self.element);
-        let size = self.column_count * element.size_bytes();
+    /// [`SourceError::NotFinite`] where an element is infinite or not a number.
+    pub fn read_row(&self, row: usize, out: &mut Vec<Dyadic>) -> Result<(), SourceError> {
+        out.clear();
+        let size = self.bytes.len() / self.row_count.max(1);
         let start = row.checked_mul(size).filter(|_| row < self.row_count);
         let bytes = start.map_or(&[][..], |start| &self.bytes[start..start + size]);
-        bytes.chunks_exact(element.size_bytes()).enumerate().map(move |(column, bytes)| {
-            let not_finite = || SourceError::NotFinite { name: name.to_owned(), row, column };
-            element.parse(bytes).ok_or_else(not_finite)
+        self.encoding.parse(bytes, out).map_err(|column| SourceError::NotFinite {
+            name: self.name.to_owned(),
+            row,
+            column,
         })
     }
-}
-
-/// Every tensor of a Llama by its published name, with its shape (rows, columns).
-pub fn expected_tensors(config: &SourceConfig) -> Vec<(String, Shape)> {
-    let (hidden, feed_forward) = (config.hidden_size, config.intermediate_size);
-    let queries = config.head_count * config.head_dim;
-    let keys = config.kv_head_count * config.head_dim;
-    let of_layer = [
-        ("input_layernorm", Shape::vector(hidden)),
-        ("self_attn.q_proj", Shape::matrix(queries, hidden)),
-        ("self_attn.k_proj", Shape::matrix(keys, hidden)),
-        ("self_attn.v_proj", Shape::matrix(keys, hidden)),
-        ("self_attn.o_proj", Shape::matrix(hidden, queries)),
-        ("post_attention_layernorm", Shape::vector(hidden)),
-        ("mlp.gate_proj", Shape::matrix(feed_forward, hidden)),
-        ("mlp.up_proj", Shape::matrix(feed_forward, hidden)),
-        ("mlp.down_proj", Shape::matrix(hidden, feed_forward)),
-    ];
-    let embedding = Shape::matrix(config.vocabulary_size, hidden);
-    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), embedding.clone())];
-    for layer in 0..config.layer_count {
-        let named = |(name, shape): &(&str, Shape)| {
-            (format!("model.layers.{layer}.{name}.weight"), shape.clone())
-        };
-        tensors.extend(of_layer.iter().map(named));
-    }
-    tensors.push(("model.norm.weight".to_owned(), Shape::vector(hidden)));
-    if !config.is_head_tied {
-        tensors.push(("lm_head.weight".to_owned(), embedding));
-    }
-    tensors
 }
 
 /// Offset of the data: eight bytes of length, then the header.
@@ -259,10 +155,10 @@ fn parse_place(
         let found = Shape(info.shape.clone());
         return Err(SourceError::TensorShape { name: name.to_owned(), expected, found });
     }
-    let element = match info.dtype {
-        Dtype::F32 => Element::F32,
-        Dtype::F16 => Element::F16,
-        Dtype::BF16 => Element::Bf16,
+    let encoding = match info.dtype {
+        Dtype::F32 => Encoding::F32,
+        Dtype::F16 => Encoding::F16,
+        Dtype::BF16 => Encoding::Bf16,
         found => {
             let found = found.to_string();
             return Err(SourceError::TensorType { name: name.to_owned(), found });
@@ -270,7 +166,7 @@ fn parse_place(
     };
     let (start, end) = info.data_offsets;
     let (rows, columns) = expected.rows_and_columns();
-    let size = rows.checked_mul(columns).and_then(|len| len.checked_mul(element.size_bytes()));
+    let size = rows.checked_mul(columns).and_then(|len| encoding.size_bytes(len));
     let available = file_len - data_start;
     if end > available || end.checked_sub(start) != size {
         return Err(SourceError::TensorBytes {
@@ -281,5 +177,5 @@ fn parse_place(
             available: available as u64,
         });
     }
-    Ok(Place { element, shape: expected, start: data_start + start })
+    Ok(Place { encoding, shape: expected, start: data_start + start })
 }
