@@ -6,6 +6,8 @@
 use crate::error::EngineError;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod portable;
 #[cfg(test)]
@@ -121,6 +123,8 @@ pub struct Kernels(Isa);
 enum Isa {
     Portable,
     #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
@@ -131,19 +135,20 @@ impl Kernels {
     /// The fastest implementation that this machine has.
     #[must_use]
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if avx512::is_supported() {
-            return Self(Isa::Avx512);
-        }
-        Self::PORTABLE
+        Self::available().last().copied().unwrap_or(Self::PORTABLE)
     }
 
-    /// Every implementation that this machine has, the law first.
+    /// Every implementation that this machine has: the law first, the fastest last.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let mut all = vec![Self::PORTABLE];
-        if Self::detect() != Self::PORTABLE {
-            all.push(Self::detect());
+        #[cfg(target_arch = "x86_64")]
+        if avx2::is_supported() {
+            all.push(Self(Isa::Avx2));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_supported() {
+            all.push(Self(Isa::Avx512));
         }
         all
     }
@@ -163,6 +168,8 @@ impl Kernels {
         match self.0 {
             Isa::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "avx512",
         }
     }
@@ -177,6 +184,8 @@ macro_rules! dispatch {
                 pub(crate) fn $name(self, $($arg: $type),*) $(-> $out)? {
                     match self.0 {
                         Isa::Portable => portable::$name($($arg),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => avx2::$name($($arg),*),
                         #[cfg(target_arch = "x86_64")]
                         Isa::Avx512 => avx512::$name($($arg),*),
                     }

@@ -6,17 +6,21 @@
 #![expect(unsafe_code, reason = "vector loads and calls across target features")]
 
 use core::arch::x86_64::{
-    __m128i, __m512i, __mmask32, __mmask64, _mm_add_epi32, _mm_loadu_si128, _mm_setzero_si128,
-    _mm_storeu_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_castsi256_si128,
-    _mm256_cvtepi32_epi64, _mm256_extracti128_si256, _mm256_maskz_loadu_epi8, _mm256_slli_epi64,
-    _mm256_storeu_si256, _mm256_sub_epi64, _mm512_add_epi32, _mm512_castsi512_si256,
-    _mm512_cvtepi8_epi16, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
-    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_setzero_si512,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m128i, __m512i, __mmask32, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_maskz_loadu_epi8, _mm512_add_epi32,
+    _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_maskz_loadu_epi16, _mm512_setzero_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::{Activation, PLANE_BLOCK, Rows, portable};
+use super::{Activation, Rows, portable};
 
+mod int4;
+mod panel;
+mod stream;
+
+/// Tokens from which regrouping rows into panels pays.
+const PANEL_TOKENS_MIN: usize = 8;
 /// Rows of one tile.
 const ROWS: usize = 4;
 /// int16 values in one vector.
@@ -74,84 +78,17 @@ law_recompiled! {
 
 /// (rows, k) × (tokens, k) → (tokens, rows).
 pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
-    match rows {
-        // SAFETY: `Kernels` selects this file only where `is_supported` holds.
-        Rows::Int8 { values, sums } => unsafe { tiles(values, sums, xs, outs) },
-        Rows::Int4 { .. } => portable::linear(rows, xs, outs),
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tiles(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]) {
-    let Some(width) = xs.first().map(|x| x.values().len()) else { return };
-    let full = sums.len() - sums.len() % ROWS;
-    for row in (0..full).step_by(ROWS) {
-        let mut tile: [&[i8]; ROWS] = [&[]; ROWS];
-        for (i, tile) in tile.iter_mut().enumerate() {
-            *tile = &rows[(row + i) * width..(row + i + 1) * width];
-        }
-        let tile_sums = &sums[row..row + ROWS];
-        let mut pairs = xs.chunks_exact(2).zip(outs.chunks_exact_mut(2));
-        for (xs, outs) in &mut pairs {
-            let [a, b] = dots(tile, [xs[0], xs[1]]);
-            finish(a, tile_sums, &mut outs[0][row..row + ROWS]);
-            finish(b, tile_sums, &mut outs[1][row..row + ROWS]);
-        }
-        if xs.len() % 2 == 1 {
-            let last = xs.len() - 1;
-            let [a] = dots(tile, [xs[last]]);
-            finish(a, tile_sums, &mut outs[last][row..row + ROWS]);
-        }
-    }
-    for row in full..sums.len() {
-        let weights = &rows[row * width..(row + 1) * width];
-        for (x, out) in xs.iter().zip(outs.iter_mut()) {
-            // A tile whose rows are all this one: the tail is at most three rows of a matrix.
-            let [a] = dots([weights; ROWS], [*x]);
-            let mut four = [0_i64; ROWS];
-            finish(a, &[sums[row]; ROWS], &mut four);
-            out[row] = four[0];
-        }
-    }
-}
-
-/// The sums over high and low planes of one tile's rows, for each of T tokens.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i; 2]; T] {
-    let width = tile[0].len();
-    let planes: [(&[u8], &[u8]); T] = xs.map(Activation::planes);
-    for (high, low) in planes {
-        // Both sides of the border: the loads below stay within these lengths.
-        assert!(high.len() >= width.next_multiple_of(PLANE_BLOCK) && low.len() == high.len());
-    }
-    assert!(tile.iter().all(|row| row.len() == width));
-    let mut high_sums = [[_mm512_setzero_si512(); ROWS]; T];
-    let mut low_sums = high_sums;
-    for start in (0..width).step_by(PLANE_BLOCK) {
-        let left = width - start;
-        let mask: __mmask64 = if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 };
-        let mut weights = [_mm512_setzero_si512(); ROWS];
-        for (weights, row) in weights.iter_mut().zip(tile) {
-            // SAFETY: the mask admits only the bytes that the row has from `start` on.
-            *weights = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(start)) };
-        }
-        for t in 0..T {
-            let (high, low) = planes[t];
-            // SAFETY: planes are padded to whole blocks, asserted above.
-            let high = unsafe { _mm512_loadu_si512(high.as_ptr().add(start).cast()) };
-            // SAFETY: as above.
-            let low = unsafe { _mm512_loadu_si512(low.as_ptr().add(start).cast()) };
-            for i in 0..ROWS {
-                high_sums[t][i] = _mm512_dpbusd_epi32(high_sums[t][i], high, weights[i]);
-                low_sums[t][i] = _mm512_dpbusd_epi32(low_sums[t][i], low, weights[i]);
+    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+    unsafe {
+        match rows {
+            Rows::Int8 { values, sums } if xs.len() < PANEL_TOKENS_MIN => {
+                stream::linear(values, sums, xs, outs);
             }
+            Rows::Int8 { values, sums } => panel::linear(values, sums, xs, outs),
+            Rows::Int4 { .. } if xs.len() < PANEL_TOKENS_MIN => int4::stream(rows, xs, outs),
+            Rows::Int4 { .. } => int4::panels(rows, xs, outs),
         }
     }
-    let mut sums = [[_mm_setzero_si128(); 2]; T];
-    for t in 0..T {
-        sums[t] = [across(high_sums[t]), across(low_sums[t])];
-    }
-    sums
 }
 
 /// (keys, `head_dim`) int8 × (`head_dim`,) int16 → (keys,), four keys at a time.
@@ -194,17 +131,4 @@ fn across(v: [__m512i; ROWS]) -> __m128i {
     let abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     let half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64::<1>(abcd));
     _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
-}
-
-/// 256·high + low − 32,768·sum for each of a tile's rows.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn finish(planes: [__m128i; 2], sums: &[i32], out: &mut [i64]) {
-    assert!(sums.len() >= ROWS && out.len() >= ROWS);
-    let [high, low] = planes.map(|plane| _mm256_cvtepi32_epi64(plane));
-    // SAFETY: `sums` has at least four elements, asserted above.
-    let sums = unsafe { _mm_loadu_si128(sums.as_ptr().cast()) };
-    let bias = _mm256_slli_epi64::<15>(_mm256_cvtepi32_epi64(sums));
-    let total = _mm256_sub_epi64(_mm256_add_epi64(_mm256_slli_epi64::<8>(high), low), bias);
-    // SAFETY: `out` has at least four elements, asserted above.
-    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), total) };
 }

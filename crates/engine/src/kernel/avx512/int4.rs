@@ -1,0 +1,271 @@
+//! Linear layers over int4 groups of 32 with integer scales.
+//!
+//! Few tokens: nibbles times byte planes. A lane of a vector sums eight products of a group, at most
+//! 8·8·255 = 16,320 in magnitude, which fits int16: one `vpdpwssd` multiplies it by the group's
+//! scale and adds it, at most 2,072,640 for each 128 elements, so int32 holds k ≤ 132,608.
+//!
+//! Many tokens: panels of the elements s·q as int16. A lane adds 2·1,016·32,768 at a time, so int32
+//! holds 32 additions, 64 elements; then it is widened.
+
+use core::arch::x86_64::{
+    __m128i, __m512i, __mmask8, __mmask64, _mm_loadu_si128, _mm_set_epi64x, _mm_setzero_si128,
+    _mm256_and_si256, _mm256_castsi128_si256, _mm256_inserti128_si256, _mm256_set1_epi8,
+    _mm256_srlv_epi64, _mm512_add_epi64, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_cvtepi8_epi16, _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8,
+    _mm512_mullo_epi16, _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi16,
+    _mm512_sub_epi16, _mm512_sub_epi32,
+};
+
+use super::panel::{PANEL_ROWS, transpose, with_room};
+use super::stream::finish;
+use super::{ROWS, across};
+use crate::kernel::{Activation, GROUP, PLANE_BLOCK, Rows};
+
+/// Bytes of a group's nibbles.
+const GROUP_BYTES: usize = GROUP / 2;
+/// Groups in one vector of nibbles.
+const GROUPS: usize = 4;
+/// Tokens whose bytes one pass over a tile of rows multiplies.
+const TOKENS: usize = 2;
+/// Panels that one pass over a token's values multiplies.
+const PANELS: usize = 2;
+/// Tokens of one pass over panels: 2 panels · 12 tokens fill 24 of 32 registers.
+const PANEL_TOKENS: usize = 12;
+/// Vectors of a panel between two widenings: 32 · 2 · 1,016 · 32,768 < 2^31.
+const WIDEN_AFTER: usize = 32;
+/// Vectors of the panels that are made at a time: 256 KiB stay in a second-level cache.
+const BLOCK_VECTORS: usize = (256 << 10) / size_of::<__m512i>();
+
+/// The parts of int4 rows.
+#[derive(Clone, Copy)]
+struct Groups<'a> {
+    /// (rows, k/2)
+    nibbles: &'a [u8],
+    /// (rows, k/32)
+    scales: &'a [u8],
+    width: usize,
+}
+
+impl<'a> Groups<'a> {
+    fn row(self, row: usize) -> (&'a [u8], &'a [u8]) {
+        let (bytes, groups) = (self.width / 2, self.width / GROUP);
+        let nibbles = &self.nibbles[row * bytes..(row + 1) * bytes];
+        (nibbles, &self.scales[row * groups..(row + 1) * groups])
+    }
+}
+
+/// (rows, k) × (tokens, k) → (tokens, rows), a tile of rows at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn stream(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
+    let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
+    let groups = Groups { nibbles, scales: group_scales, width: xs[0].values().len() };
+    for first in (0..sums.len()).step_by(ROWS) {
+        let count = ROWS.min(sums.len() - first);
+        let tile = core::array::from_fn(|i| groups.row(first + i.min(count - 1)));
+        let tile_sums = core::array::from_fn(|i| sums[first + i.min(count - 1)]);
+        for (xs, outs) in xs.chunks(TOKENS).zip(outs.chunks_mut(TOKENS)) {
+            match *xs {
+                [a] => finish(dots(tile, [a]), &tile_sums, outs, first, count),
+                [a, b] => finish(dots(tile, [a, b]), &tile_sums, outs, first, count),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The sums over high and low planes of one tile's rows, for each of T tokens.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [[__m128i; 2]; T] {
+    let bytes = tile[0].0.len();
+    let mut sums = [[[_mm512_setzero_si512(); ROWS]; 2]; T];
+    let planes: [(&[u8], &[u8]); T] = xs.map(Activation::planes);
+    for (high, low) in planes {
+        assert!(high.len() >= 2 * bytes && low.len() >= 2 * bytes);
+    }
+    for (_, scales) in tile {
+        assert!(scales.len() * GROUP_BYTES == bytes);
+    }
+    let nibble = _mm512_set1_epi8(15);
+    let eight = _mm512_set1_epi8(8);
+    let spread = spread();
+    for start in (0..bytes).step_by(PLANE_BLOCK) {
+        let left = bytes - start;
+        let mask: __mmask64 = if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 };
+        let mut x = [[(_mm512_setzero_si512(), _mm512_setzero_si512()); 2]; T];
+        let mut less = [[_mm512_setzero_si512(); 2]; T];
+        for t in 0..T {
+            for (p, plane) in [planes[t].0, planes[t].1].into_iter().enumerate() {
+                x[t][p] = halves(&plane[2 * start..2 * bytes]);
+                // Eight times the elements of each lane, which q + 8 has too many.
+                let more = _mm512_dpbusd_epi32(_mm512_setzero_si512(), x[t][p].0, eight);
+                let more = _mm512_dpbusd_epi32(more, x[t][p].1, eight);
+                less[t][p] = _mm512_sub_epi32(_mm512_setzero_si512(), more);
+            }
+        }
+        for (i, (row, scales)) in tile.iter().enumerate() {
+            // SAFETY: the mask admits only the bytes that the row has from `start` on.
+            let both = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(start).cast()) };
+            let first = _mm512_and_si512(both, nibble);
+            let second = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
+            let scales = _mm512_set1_epi32(four_bytes(&scales[start / GROUP_BYTES..]));
+            let scales = _mm512_shuffle_epi8(scales, spread);
+            for t in 0..T {
+                for p in 0..2 {
+                    let sum = _mm512_dpbusd_epi32(less[t][p], x[t][p].0, first);
+                    let sum = _mm512_dpbusd_epi32(sum, x[t][p].1, second);
+                    // The upper half of a lane is its sign, times zero.
+                    sums[t][p][i] = _mm512_dpwssd_epi32(sums[t][p][i], sum, scales);
+                }
+            }
+        }
+    }
+    let mut found = [[_mm_setzero_si128(); 2]; T];
+    for (found, [high, low]) in found.iter_mut().zip(sums) {
+        *found = [across(high), across(low)];
+    }
+    found
+}
+
+/// Byte l of each 32-bit element of 128-bit lane l, with zeros above it.
+#[target_feature(enable = "avx512f")]
+fn spread() -> __m512i {
+    let lane = |index: i64| {
+        let four = index | 0x8080_8000;
+        four | four << 32
+    };
+    let [a, b, c, d] = [lane(0), lane(1), lane(2), lane(3)];
+    _mm512_set_epi64(d, d, c, c, b, b, a, a)
+}
+
+/// Up to four groups of a plane: their first halves and their second halves, a lane each.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn halves(plane: &[u8]) -> (__m512i, __m512i) {
+    let mask =
+        |left: usize| -> __mmask64 { if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 } };
+    // SAFETY: the mask admits only the bytes that the plane has.
+    let a = unsafe { _mm512_maskz_loadu_epi8(mask(plane.len()), plane.as_ptr().cast()) };
+    let rest = plane.get(PLANE_BLOCK..).unwrap_or_default();
+    // SAFETY: as above.
+    let b = unsafe { _mm512_maskz_loadu_epi8(mask(rest.len()), rest.as_ptr().cast()) };
+    (_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b))
+}
+
+/// The scales of up to four groups; absent ones are zero.
+#[inline]
+fn four_bytes(scales: &[u8]) -> i32 {
+    if let Some(four) = scales.first_chunk::<GROUPS>() {
+        return i32::from_le_bytes(*four);
+    }
+    let mut four = [0; GROUPS];
+    four[..scales.len()].copy_from_slice(scales);
+    i32::from_le_bytes(four)
+}
+
+/// (rows, k) × (tokens, k) → (tokens, rows), through panels of int16 elements.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn panels(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
+    let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
+    let width = xs[0].values().len();
+    let groups = Groups { nibbles, scales: group_scales, width };
+    let pairs = width / 2;
+    let block_rows = (BLOCK_VECTORS / pairs).max(PANELS) / PANELS * PANELS * PANEL_ROWS;
+    let most = sums.len().min(block_rows).div_ceil(PANEL_ROWS).next_multiple_of(PANELS);
+    with_room(most * pairs, |room| {
+        for first in (0..sums.len()).step_by(block_rows) {
+            let count = block_rows.min(sums.len() - first);
+            let used = count.div_ceil(PANEL_ROWS).next_multiple_of(PANELS) * pairs;
+            for (index, panel) in room[..used].chunks_exact_mut(pairs).enumerate() {
+                let begin = index * PANEL_ROWS;
+                pack(groups, first + begin, PANEL_ROWS.min(count.saturating_sub(begin)), panel);
+            }
+            for (xs, outs) in xs.chunks(PANEL_TOKENS).zip(outs.chunks_mut(PANEL_TOKENS)) {
+                block(&room[..used], pairs, first, count, xs, outs);
+            }
+        }
+    });
+}
+
+/// `count` rows from `first` on → one panel of s·q in int16; what is missing is zero.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn pack(groups: Groups<'_>, first: usize, count: usize, panel: &mut [__m512i]) {
+    let shifts = _mm_set_epi64x(4, 4);
+    let shifts = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(_mm_setzero_si128()), shifts);
+    let nibble = _mm256_set1_epi8(15);
+    let eight = _mm512_set1_epi16(8);
+    for (group, out) in panel.chunks_exact_mut(GROUP / 2).enumerate() {
+        let mut vectors = [_mm512_setzero_si512(); PANEL_ROWS];
+        for (row, vector) in vectors.iter_mut().enumerate().take(count) {
+            let (nibbles, scales) = groups.row(first + row);
+            let bytes = &nibbles[group * GROUP_BYTES..(group + 1) * GROUP_BYTES];
+            // SAFETY: a group has sixteen bytes.
+            let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+            let twice = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(bytes), bytes);
+            let halves = _mm256_and_si256(_mm256_srlv_epi64(twice, shifts), nibble);
+            let elements = _mm512_sub_epi16(_mm512_cvtepi8_epi16(halves), eight);
+            *vector = _mm512_mullo_epi16(elements, _mm512_set1_epi16(scales[group].into()));
+        }
+        out.copy_from_slice(&transpose(vectors));
+    }
+}
+
+/// One block's panels times up to [`PANEL_TOKENS`] tokens.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn block(
+    panels: &[__m512i],
+    pairs: usize,
+    first: usize,
+    count: usize,
+    xs: &[&Activation],
+    outs: &mut [&mut [i64]],
+) {
+    // Where tokens are missing the last one stands in for them.
+    let values: [&[i16]; PANEL_TOKENS] = core::array::from_fn(|t| xs[t.min(xs.len() - 1)].values());
+    for values in values {
+        assert!(values.len() >= 2 * pairs);
+    }
+    for (pair, panels) in panels.chunks_exact(PANELS * pairs).enumerate() {
+        let (a, b) = panels.split_at(pairs);
+        let mut wide = [[[_mm512_setzero_si512(); 2]; PANELS]; PANEL_TOKENS];
+        products(a, b, values, &mut wide);
+        let begin = pair * PANELS * PANEL_ROWS;
+        for (wide, out) in wide.iter().zip(outs.iter_mut()) {
+            let out = &mut out[first + begin..first + count.min(begin + PANELS * PANEL_ROWS)];
+            for (out, wide) in out.chunks_mut(8).zip(wide.as_flattened()) {
+                let mask: __mmask8 = u8::MAX >> (8 - out.len());
+                // SAFETY: the mask admits only the elements that `out` has.
+                unsafe { _mm512_mask_storeu_epi64(out.as_mut_ptr(), mask, *wide) };
+            }
+        }
+    }
+}
+
+/// Adds the products of two panels with every token to int64 sums.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn products(
+    a: &[__m512i],
+    b: &[__m512i],
+    values: [&[i16]; PANEL_TOKENS],
+    wide: &mut [[[__m512i; 2]; PANELS]; PANEL_TOKENS],
+) {
+    for (index, (a, b)) in a.chunks(WIDEN_AFTER).zip(b.chunks(WIDEN_AFTER)).enumerate() {
+        let mut sums = [[_mm512_setzero_si512(); PANELS]; PANEL_TOKENS];
+        for (pair, (a, b)) in a.iter().zip(b).enumerate() {
+            let at = 2 * (index * WIDEN_AFTER + pair);
+            for (sums, values) in sums.iter_mut().zip(values) {
+                // SAFETY: a token has two values for every vector of a panel: `block` asserts it.
+                let x = unsafe { values.as_ptr().add(at).cast::<i32>().read_unaligned() };
+                let x = _mm512_set1_epi32(x);
+                sums[0] = _mm512_dpwssd_epi32(sums[0], x, *a);
+                sums[1] = _mm512_dpwssd_epi32(sums[1], x, *b);
+            }
+        }
+        for (wide, sums) in wide.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            let front = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(*sums));
+            let behind = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(*sums));
+            wide[0] = _mm512_add_epi64(wide[0], front);
+            wide[1] = _mm512_add_epi64(wide[1], behind);
+        }
+    }
+}
