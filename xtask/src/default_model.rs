@@ -5,7 +5,8 @@
 
 use anyhow::{Result, ensure};
 use tally_engine::Model;
-use tally_engine::import::{convert, write_model};
+use tally_engine::import::{Options, convert, write_model};
+use tally_engine::model::WeightKind;
 
 use crate::identical::MODEL;
 use crate::repo::Repo;
@@ -17,7 +18,9 @@ const SIZE_BYTES_MAX: usize = 16 << 20;
 
 /// Converts, and writes the file or compares it with the one that is there.
 pub(crate) fn run(repo: &Repo, is_comparison: bool) -> Result<()> {
-    let bytes = convert(&repo.root().join(CHECKPOINT), &repo.text(CALIBRATION)?, &mut |_| ())?;
+    let calibration_text = &repo.text(CALIBRATION)?;
+    let options = Options { weights: WeightKind::Int8, calibration_text, context: None };
+    let bytes = convert(&repo.root().join(CHECKPOINT), &options, &mut |_| ())?;
     let root = Model::parse(&bytes)?.root();
     ensure!(bytes.len() <= SIZE_BYTES_MAX, "{} bytes, the limit is {SIZE_BYTES_MAX}", bytes.len());
     let path = repo.root().join(MODEL);

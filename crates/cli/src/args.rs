@@ -159,7 +159,8 @@ pub(crate) struct Replay {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
-    /// Convert a Hugging Face folder (config.json, model.safetensors, tokenizer.json) to exact integers
+    /// Convert a Hugging Face folder (config.json, safetensors, tokenizer.json), a
+    /// sentence-transformers folder or a GGUF file to exact integers
     #[command(
         after_help = "Example:\n  tally model import ./SmolLM-135M --name smol --calibration sample.txt"
     )]
@@ -175,14 +176,20 @@ pub(crate) enum Model {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The folder
-    pub(crate) folder: PathBuf,
-    /// Local name [default: the folder's name]
+    /// The folder, or the GGUF file
+    pub(crate) source: PathBuf,
+    /// Local name [default: that of the folder or file]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Text from which the headroom of the residual stream is measured [default: a built-in text]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+    /// Store the layers' matrices in int4, in groups of 32: half the size and some of the quality
+    #[arg(long)]
+    pub(crate) int4: bool,
+    /// Keep at most that many positions of the source's context
+    #[arg(long, value_name = "POSITIONS")]
+    pub(crate) context: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

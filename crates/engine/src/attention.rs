@@ -2,9 +2,10 @@
 
 use crate::cache::Head;
 use crate::error::{EngineError, Operation};
-use crate::forward::{Context, FIXED_MAX, Lane, Slot, bound, requantise};
-use crate::model::LayerView;
-use crate::model::layout::{ROTATION_BITS, SCORE_BITS};
+use crate::forward::{Context, FIXED_MAX, Lane, bound, requantise};
+use crate::kernel;
+use crate::model::layout::{HEAD_NORM_BITS, ROTATION_BITS, SCORE_BITS};
+use crate::model::{LayerView, VectorView};
 
 /// Fraction bits that the division adds to the cached values' own.
 const DIVISION_BITS: i32 = 8;
@@ -12,8 +13,10 @@ const DIVISION_BITS: i32 = 8;
 /// Buffers of one lane's attention.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// (head_dim,) or (query rows,) of rotated values.
+    /// (head_dim,) rotated values of one head.
     rotated: Vec<i32>,
+    /// (head_dim,) products of a norm of one head.
+    norm_sums: Vec<i64>,
     /// (positions,)
     scores: Vec<i32>,
     /// (positions,)
@@ -33,29 +36,48 @@ pub(crate) fn project(
     position: usize,
     lane: &mut Lane,
 ) {
-    let configuration = context.model.configuration();
     let kernels = context.kernels;
-    let head_dim = configuration.head_dim as usize;
-    let query_rows = layer.query.scales.len();
-    let kv_rows = layer.key.scales.len();
-    let (cosines, sines) = context.model.rotation(position);
-    let rotation_bits = ROTATION_BITS.cast_signed();
+    let head_dim = context.configuration().head_dim as usize;
+    let (query_rows, kv_rows) = (layer.query.scales.len(), layer.key.scales.len());
+    let rotation = context.model.rotation(position);
+    let mut sums = std::mem::take(&mut lane.attention.norm_sums);
 
     let bits = requantise(kernels, layer.query, 0, lane);
-    let query_bits = rotate(context, bits, lane, cosines, sines) + rotation_bits;
     lane.query.resize(query_rows, 0);
-    let shift = kernels.narrow(&lane.attention.rotated, &mut lane.query);
-    lane.query_bits = query_bits - shift.cast_signed();
+    lane.query_bits.clear();
+    let Lane { wide, narrow, query, query_bits, attention, .. } = lane;
+    for (head, out) in wide.chunks_exact_mut(head_dim).zip(query.chunks_exact_mut(head_dim)) {
+        let narrow = &mut narrow[..head_dim];
+        let bits = narrow_head(context, head, bits, layer.query_norm, &mut sums, narrow);
+        let Some((cosines, sines)) = rotation else {
+            out.copy_from_slice(narrow);
+            query_bits.push(bits);
+            continue;
+        };
+        attention.rotated.resize(head_dim, 0);
+        kernels.rotate(narrow, cosines, sines, &mut attention.rotated);
+        let shift = kernels.narrow(&attention.rotated, out);
+        query_bits.push(bits + ROTATION_BITS.cast_signed() - shift.cast_signed());
+    }
 
     let bits = requantise(kernels, layer.key, query_rows, lane);
-    let key_bits = rotate(context, bits, lane, cosines, sines) + rotation_bits;
     lane.key.resize(kv_rows, 0);
     lane.key_bits.clear();
-    let heads = lane.attention.rotated.chunks_exact(head_dim);
-    for (head, out) in heads.zip(lane.key.chunks_exact_mut(head_dim)) {
-        let shift = kernels.narrow_to_int8(head, out);
-        lane.key_bits.push(cache_bits(key_bits - shift.cast_signed()));
+    let Lane { wide, narrow, key, key_bits, attention, .. } = lane;
+    for (head, out) in wide.chunks_exact_mut(head_dim).zip(key.chunks_exact_mut(head_dim)) {
+        let Some((cosines, sines)) = rotation else {
+            let shift = kernels.narrow_to_int8(head, out);
+            key_bits.push(cache_bits(bits - shift.cast_signed()));
+            continue;
+        };
+        let narrow = &mut narrow[..head_dim];
+        let bits = narrow_head(context, head, bits, layer.key_norm, &mut sums, narrow);
+        attention.rotated.resize(head_dim, 0);
+        kernels.rotate(narrow, cosines, sines, &mut attention.rotated);
+        let shift = kernels.narrow_to_int8(&attention.rotated, out);
+        key_bits.push(cache_bits(bits + ROTATION_BITS.cast_signed() - shift.cast_signed()));
     }
+    lane.attention.norm_sums = sums;
 
     let bits = requantise(kernels, layer.value, query_rows + kv_rows, lane);
     lane.value.resize(kv_rows, 0);
@@ -67,18 +89,28 @@ pub(crate) fn project(
     }
 }
 
-/// Narrows `wide` to int16 and rotates each head of it; returns fraction bits before rotation.
-fn rotate(context: Context<'_>, bits: i32, lane: &mut Lane, cosines: &[i16], sines: &[i16]) -> i32 {
-    let head_dim = context.model.configuration().head_dim as usize;
-    lane.narrow.resize(lane.wide.len(), 0);
-    let shift = context.kernels.narrow(&lane.wide, &mut lane.narrow);
-    let rotated = &mut lane.attention.rotated;
-    rotated.resize(lane.narrow.len(), 0);
-    let heads = lane.narrow.chunks_exact(head_dim).zip(rotated.chunks_exact_mut(head_dim));
-    for (x, out) in heads {
-        context.kernels.rotate(x, cosines, sines, out);
+/// One head in int16: narrowed, or normed where heads have norms. Returns its fraction bits.
+fn narrow_head(
+    context: Context<'_>,
+    head: &mut [i32],
+    bits: i32,
+    norm: Option<VectorView<'_>>,
+    sums: &mut Vec<i64>,
+    out: &mut [i16],
+) -> i32 {
+    let kernels = context.kernels;
+    let epsilon = context.configuration().head_norm_epsilon;
+    let (Some(gains), Some(epsilon)) = (norm, epsilon) else {
+        return bits - kernels.narrow(head, out).cast_signed();
+    };
+    let most = HEAD_NORM_BITS.cast_signed();
+    let surplus = u32::try_from(bits - most).unwrap_or_default();
+    for value in head.iter_mut() {
+        *value = kernel::portable::round_shift_i32(*value, surplus);
     }
-    bits - shift.cast_signed()
+    let lack = u32::try_from(most - bits).unwrap_or_default();
+    sums.resize(head.len(), 0);
+    gains.fraction_bits + kernels.norm(head, gains.values, epsilon, 2 * lack, sums, out)
 }
 
 /// Appends a lane's rows to the heads of its sequence.
@@ -94,38 +126,50 @@ pub(crate) fn remember(heads: &mut [Head], lane: &Lane) {
     }
 }
 
-/// Attends from one position to itself and all before it; leaves the output projection's input.
+/// Attends from one position to what it sees; leaves the output projection's input.
+///
+/// A decoder's token sees itself and those before it, as far back as its window; an encoder's all.
 pub(crate) fn attend(
     context: Context<'_>,
     heads: &[Head],
     layer: usize,
-    slot: Slot,
+    position: usize,
     lane: &mut Lane,
 ) -> Result<(), EngineError> {
-    let configuration = context.model.configuration();
+    let configuration = context.configuration();
+    let kernels = context.kernels;
     let head_dim = configuration.head_dim as usize;
-    let seen = slot.position + 1;
+    let end = match configuration.pooling {
+        None => position + 1,
+        Some(_) => heads.first().map_or(0, |head| head.key_bits.len()),
+    };
+    let start = match configuration.window_of(layer) {
+        0 => 0,
+        window => end.saturating_sub(window),
+    };
+    let seen = end - start;
     let group = lane.query.len() / head_dim / heads.len();
-    let scratch = &mut lane.attention;
-    scratch.sums.resize(lane.query.len(), 0);
+    let Lane { query, query_bits, attention: scratch, peaks, .. } = lane;
+    scratch.sums.resize(query.len(), 0);
     scratch.scores.resize(seen, 0);
     scratch.weights.resize(seen, 0);
     scratch.least_bits.clear();
     scratch.totals.clear();
-    let queries = lane.query.chunks_exact(head_dim);
-    for (index, (query, sums)) in queries.zip(scratch.sums.chunks_exact_mut(head_dim)).enumerate() {
+    let queries = query.chunks_exact(head_dim).zip(query_bits.iter());
+    let queries = queries.zip(scratch.sums.chunks_exact_mut(head_dim));
+    for (index, ((query, query_bits), sums)) in queries.enumerate() {
         let head = &heads[index / group];
-        let value_bits = &head.value_bits[..seen];
+        let keys = &head.keys[start * head_dim..end * head_dim];
+        let values = &head.values[start * head_dim..end * head_dim];
+        let (key_bits, value_bits) = (&head.key_bits[start..end], &head.value_bits[start..end]);
         let least_bits = value_bits.iter().copied().min().unwrap_or_default();
         let (scores, weights) = (&mut scratch.scores[..seen], &mut scratch.weights[..seen]);
-        let kernels = context.kernels;
-        kernels.scores(query, &head.keys[..seen * head_dim], scores);
-        let to_bits = SCORE_BITS.cast_signed();
-        let found = kernels.align_scores(scores, &head.key_bits[..seen], lane.query_bits, to_bits);
-        bound(layer, Operation::Score, FIXED_MAX, found)?;
+        kernels.scores(query, keys, scores);
+        let found = kernels.align_scores(scores, key_bits, *query_bits, SCORE_BITS.cast_signed());
+        bound(peaks, layer, Operation::Score, FIXED_MAX, found)?;
         let table = context.model.exponential();
         scratch.totals.push(kernels.weights(scores, value_bits, least_bits, table, weights));
-        kernels.weighted_sum(weights, &head.values[..seen * head_dim], sums);
+        kernels.weighted_sum(weights, values, sums);
         scratch.least_bits.push(least_bits);
     }
     // One exponent for all heads, the largest; a head with a smaller one divides by more.

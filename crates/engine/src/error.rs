@@ -58,6 +58,12 @@ pub enum EngineError {
     /// A sequence that another model began.
     #[error("the sequence was begun by another model")]
     ForeignSequence,
+    /// What only a decoder can do was asked of an encoder.
+    #[error("the model is an encoder: it makes vectors of texts and continues none")]
+    NotADecoder,
+    /// What only an encoder can do was asked of a decoder.
+    #[error("the model is a decoder: it continues texts and makes no vectors of them")]
+    NotAnEncoder,
     /// The worker threads could not be started.
     #[error("{count} worker threads could not be started")]
     Threads {
@@ -88,6 +94,24 @@ pub enum Operation {
     FeedForwardResidual,
     /// Output projection into logits.
     Logits,
+    /// Layer norm into the residual stream.
+    LayerNorm,
+    /// An encoder's vector of a text.
+    Pooling,
+}
+
+impl Operation {
+    /// Every operation that can be refused.
+    pub const ALL: [Self; 8] = [
+        Self::Embedding,
+        Self::Score,
+        Self::AttentionResidual,
+        Self::Gate,
+        Self::FeedForwardResidual,
+        Self::Logits,
+        Self::LayerNorm,
+        Self::Pooling,
+    ];
 }
 
 impl std::fmt::Display for Operation {
@@ -99,6 +123,8 @@ impl std::fmt::Display for Operation {
             Self::Gate => "gate",
             Self::FeedForwardResidual => "feed-forward residual",
             Self::Logits => "logits",
+            Self::LayerNorm => "layer norm",
+            Self::Pooling => "pooling",
         })
     }
 }

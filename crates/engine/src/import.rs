@@ -8,15 +8,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use tally_core::Digest;
 use thiserror::Error;
 
 use crate::error::{EngineError, ModelError};
+use crate::model::layout::{HEAD_NORM_BITS, NORM_EPSILON_MAX};
 use crate::model::manifest::{Configuration, Manifest, Provenance};
-use crate::model::{FAMILY, SourceFile, container};
+use crate::model::{SourceFile, WeightKind, container};
 use crate::source::{self, Decimal, Source, SourceConfig, SourceError};
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
+mod balance;
 mod calibrate;
 mod quantise;
 mod tables;
@@ -72,9 +75,6 @@ pub enum ImportError {
         /// The base.
         found: Decimal,
     },
-    /// The model is an encoder, which is not converted yet.
-    #[error("the model is an encoder, expected a decoder")]
-    Encoder,
     /// The tokenizer is unusable or refuses the calibration text.
     #[error("{0}")]
     Tokenizer(#[from] TokenizerError),
@@ -120,34 +120,68 @@ pub enum ImportError {
     Engine(#[from] EngineError),
 }
 
-/// Converts a Hugging Face folder to the bytes of a model file.
+/// What a conversion is free to choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// How the matrices of the layers are stored.
+    pub weights: WeightKind,
+    /// Text that chooses the residual stream's fraction bits; it should resemble what the model
+    /// will read.
+    pub calibration_text: &'a str,
+    /// Fewer positions than the source has, which makes the file and its tables smaller.
+    pub context: Option<u32>,
+}
+
+/// Converts a Hugging Face folder or a GGUF file to the bytes of a model file.
 ///
-/// The residual stream's fraction bits are chosen with `calibration_text`, which should resemble
-/// what the model will read; the same folder and text give the same bytes on every machine.
+/// The same source and options give the same bytes on every machine.
 ///
 /// # Errors
-/// The first thing that the folder lacks or that the arithmetic does not compute, by name.
+/// The first thing that the source lacks or that the arithmetic does not compute, by name.
 pub fn convert(
-    folder: &Path,
-    calibration_text: &str,
+    path: &Path,
+    options: &Options<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<u8>, ImportError> {
-    let source = Source::read(folder)?;
-    let text = encode(&source, calibration_text)?;
-    let Source { config, weights, tokenizer, text: chat, files } = source;
+    convert_source(Source::read(path)?, options, progress)
+}
+
+/// Converts a source that was read.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_source(
+    source: Source,
+    options: &Options<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<u8>, ImportError> {
+    let text = encode(&source, options.calibration_text)?;
+    let Source { mut config, weights, tokenizer, text: chat, files } = source;
+    if let Some(context) = options.context {
+        config.context_len = config.context_len.min(context);
+    }
     let template = chat.chat_template.unwrap_or_default();
     let (begin_text, end_text) =
         (chat.begin_token.unwrap_or_default(), chat.end_token.unwrap_or_default());
     ChatTemplate::parse(&template, &begin_text, &end_text)?;
-    let rotation = config.rotation.clone().ok_or(ImportError::Encoder)?;
-    let (cosines, sines) = tables::rotation(&rotation, config.head_dim, config.context_len)
-        .ok_or(ImportError::Theta { found: rotation.theta })?;
+    let epsilon = config.norm_eps;
+    let (rotation, head_dim) = (config.rotation.take(), config.head_dim);
+    let configuration = configuration(config, options.weights, begin_text, end_text)?;
+    // Its context is within bounds now, which bounds the tables.
+    configuration.appraise()?;
+    let rotation = match rotation {
+        None => None,
+        Some(rotation) => {
+            let tables = tables::rotation(&rotation, head_dim, configuration.context);
+            Some(tables.ok_or(ImportError::Theta { found: rotation.theta })?)
+        }
+    };
     let recipe = Recipe {
-        epsilon: config.norm_eps,
-        configuration: configuration(config, begin_text, end_text),
-        provenance: provenance(&files),
+        epsilon,
+        configuration,
+        provenance: provenance(&files, options.calibration_text),
         tensors: &weights,
-        rest: Rest { cosines, sines, tokenizer, template: template.into_bytes() },
+        rest: Rest { rotation, tokenizer, template: template.into_bytes() },
         text: &text,
     };
     build(recipe, progress)
@@ -165,8 +199,18 @@ fn encode(source: &Source, text: &str) -> Result<Vec<u32>, ImportError> {
 }
 
 /// The configuration but for the numbers that calibration chooses.
-fn configuration(config: SourceConfig, begin_text: String, end_text: String) -> Configuration {
-    Configuration {
+fn configuration(
+    config: SourceConfig,
+    weights: WeightKind,
+    begin_text: String,
+    end_text: String,
+) -> Result<Configuration, ImportError> {
+    let is_decoder = config.pooling.is_none();
+    let head_norm_epsilon = match config.has_head_norms {
+        true => Some(head_norm_epsilon(&config)?),
+        false => None,
+    };
+    Ok(Configuration {
         vocabulary: config.vocabulary_size,
         width: config.hidden_size,
         hidden: config.intermediate_size,
@@ -175,18 +219,36 @@ fn configuration(config: SourceConfig, begin_text: String, end_text: String) -> 
         kv_heads: config.kv_head_count,
         head_dim: config.head_dim,
         context: config.context_len,
-        tied: config.is_head_tied,
+        tied: is_decoder && config.is_head_tied,
         residual_bits: 0,
         norm_epsilon: 0,
-        logit_bits: LOGIT_BITS,
-        begin_token: config.begin_token,
-        end_tokens: config.end_tokens,
+        logit_bits: if is_decoder { LOGIT_BITS } else { 0 },
+        begin_token: config.begin_token.filter(|_| is_decoder),
+        end_tokens: if is_decoder { config.end_tokens } else { vec![] },
         begin_text,
         end_text,
-    }
+        weights,
+        biases: config.biases,
+        head_norm_epsilon,
+        window: config.window,
+        pooling: config.pooling,
+    })
 }
 
-fn provenance(files: &[source::SourceFile]) -> Provenance {
+/// round(epsilon · `head_dim` · 2^48).
+fn head_norm_epsilon(config: &SourceConfig) -> Result<u64, ImportError> {
+    let scaled = config.norm_eps.ratio().and_then(|(numerator, denominator)| {
+        let numerator = u128::try_from(numerator).ok()?;
+        let denominator = u128::from(denominator);
+        let unit = u128::from(config.head_dim) << (2 * HEAD_NORM_BITS);
+        let scaled = numerator.checked_mul(unit)?.checked_mul(2)?;
+        let rounded = (scaled + denominator) / (2 * denominator);
+        u64::try_from(rounded).ok().filter(|epsilon| *epsilon <= NORM_EPSILON_MAX)
+    });
+    scaled.ok_or(ImportError::Epsilon { found: config.norm_eps, limit: NORM_EPSILON_MAX })
+}
+
+fn provenance(files: &[source::SourceFile], calibration_text: &str) -> Provenance {
     let sources = files.iter().map(|file| SourceFile {
         name: file.name.clone(),
         size_bytes: file.size_bytes,
@@ -196,6 +258,7 @@ fn provenance(files: &[source::SourceFile]) -> Provenance {
         converter: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sources: sources.collect(),
+        calibration: Digest::of_content(calibration_text.as_bytes()),
     }
 }
 
@@ -217,7 +280,7 @@ fn build(recipe: Recipe<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Vec<u
     let contents = weights::contents(&configuration, tensors, rest, progress)?;
     let mut manifest = Manifest {
         arithmetic: crate::ARITHMETIC.to_owned(),
-        family: FAMILY.to_owned(),
+        family: configuration.family().to_owned(),
         configuration,
         provenance,
         parts: vec![],

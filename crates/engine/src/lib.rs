@@ -4,10 +4,11 @@
 //! every kernel, thread count, batch and chunking. This crate does not know what a receipt is.
 
 /// Id of the arithmetic that this crate computes.
-pub const ARITHMETIC: &str = "ra-1-draft.1";
+pub const ARITHMETIC: &str = "ra-1-draft.2";
 
 mod attention;
 mod cache;
+pub mod encoder;
 pub mod error;
 pub mod fixed;
 mod forward;
@@ -16,6 +17,7 @@ pub mod import;
 pub mod kernel;
 mod linear;
 pub mod model;
+mod peaks;
 pub mod replay;
 pub mod sampler;
 pub mod session;
@@ -23,7 +25,9 @@ pub mod source;
 pub mod template;
 pub mod tokenizer;
 
+pub use encoder::Embedding;
 pub use error::{EngineError, ModelError, Operation};
 pub use kernel::Kernels;
 pub use model::Model;
+pub use peaks::Headroom;
 pub use session::{Engine, Sequence, Span, Wanted};

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cache::Cache;
+use crate::encoder::{self, Embedding};
 use crate::error::EngineError;
-use crate::forward::{self, Context, Lane, Slot};
+use crate::forward::{self, Context, Lane, Observer, Slot};
 use crate::kernel::Kernels;
 use crate::model::Model;
+use crate::peaks::{Headroom, Peaks};
 
 #[cfg(test)]
 mod tests;
@@ -111,6 +113,18 @@ impl Engine {
         wanted: Wanted,
         logits: &mut Vec<Vec<i32>>,
     ) -> Result<(), EngineError> {
+        self.extend_measured(spans, wanted, logits).map(|_peaks| ())
+    }
+
+    fn extend_measured(
+        &self,
+        spans: &mut [Span<'_>],
+        wanted: Wanted,
+        logits: &mut Vec<Vec<i32>>,
+    ) -> Result<Peaks, EngineError> {
+        if self.model.configuration().pooling.is_some() {
+            return Err(EngineError::NotADecoder);
+        }
         let slots = self.slots(spans)?;
         let count = match wanted {
             Wanted::Nothing => 0,
@@ -119,15 +133,15 @@ impl Engine {
         };
         logits.resize_with(count, Vec::new);
         let mut lanes = self.take_lanes(slots.len());
-        let result = self.run(spans, &slots, wanted, &mut lanes, logits);
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(lanes);
-        let head_dim = self.model.configuration().head_dim as usize;
-        for span in spans {
-            match result {
-                Ok(()) => span.sequence.len += span.tokens.len(),
-                Err(_) => span.sequence.cache.truncate(span.sequence.len, head_dim),
+        let pass = Pass { slots: &slots, lanes: &mut lanes[..slots.len()], observer: None };
+        let result = self.run(spans, pass, |context, pass| {
+            let mut ends = ends(pass, wanted);
+            match ends.is_empty() {
+                true => Ok(()),
+                false => forward::logits(context, &mut ends, logits),
             }
-        }
+        });
+        self.put_lanes(lanes);
         result
     }
 
@@ -189,23 +203,102 @@ impl Engine {
         Ok(())
     }
 
-    /// The largest magnitude that a text's residual stream has at the layers' end.
-    pub(crate) fn pass_for_calibration(
-        &self,
-        tokens: &[u32],
-        sequence: &mut Sequence,
-        peak: &mut u64,
-    ) -> Result<(), EngineError> {
-        let mut spans = [Span { sequence, tokens }];
+    /// One vector for each text, all in one pass.
+    ///
+    /// # Errors
+    /// A decoder, an empty text, one longer than the context, a token outside the vocabulary, or a
+    /// value beyond a bound of the arithmetic.
+    pub fn embed(&self, texts: &[&[u32]]) -> Result<Vec<Embedding>, EngineError> {
+        self.embed_measured(texts).map(|(embeddings, _peaks)| embeddings)
+    }
+
+    fn embed_measured(&self, texts: &[&[u32]]) -> Result<(Vec<Embedding>, Peaks), EngineError> {
+        let configuration = self.model.configuration();
+        let pooling = configuration.pooling.ok_or(EngineError::NotAnEncoder)?;
+        let mut sequences: Vec<Sequence> = texts.iter().map(|_| self.sequence()).collect();
+        let spans = sequences.iter_mut().zip(texts);
+        let mut spans: Vec<_> = spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
         let slots = self.slots(&spans)?;
         let mut lanes = self.take_lanes(slots.len());
-        let result = self.run(&mut spans, &slots, Wanted::Nothing, &mut lanes, &mut []);
-        for lane in &lanes {
-            *peak = (*peak).max(lane.peak);
+        let pass = Pass { slots: &slots, lanes: &mut lanes[..slots.len()], observer: None };
+        let mut embeddings = vec![];
+        let result = self.run(&mut spans, pass, |_, pass| {
+            let bits = configuration.residual_bits;
+            for text in pass.slots.chunk_by(|a, b| a.sequence == b.sequence) {
+                let start = embeddings.len();
+                let first = pass.slots.iter().position(|slot| slot.sequence == start);
+                let first = first.unwrap_or_default();
+                let lanes = &pass.lanes[first..first + text.len()];
+                embeddings.push(encoder::pool(pooling, bits, configuration.layers, lanes)?);
+            }
+            Ok(())
+        });
+        self.put_lanes(lanes);
+        result.map(|peaks| (embeddings, peaks))
+    }
+
+    /// How near a text comes to each bound of the arithmetic.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill), or as [`embed`](Self::embed) of an encoder.
+    pub fn headroom(&self, tokens: &[u32], chunk_len: usize) -> Result<Vec<Headroom>, EngineError> {
+        Ok(self.measure(tokens, chunk_len, Wanted::All)?.list())
+    }
+
+    /// The largest magnitudes of a text.
+    pub(crate) fn measure(
+        &self,
+        tokens: &[u32],
+        chunk_len: usize,
+        wanted: Wanted,
+    ) -> Result<Peaks, EngineError> {
+        if self.model.configuration().pooling.is_some() {
+            return Ok(self.embed_measured(&[tokens])?.1);
         }
-        let [span] = spans;
-        span.sequence.len += tokens.len();
-        result
+        parameter("chunk length", chunk_len, PASS_TOKENS_MAX)?;
+        let (mut sequence, mut logits, mut peaks) = (self.sequence(), vec![], Peaks::default());
+        for tokens in tokens.chunks(chunk_len) {
+            let span = Span { sequence: &mut sequence, tokens };
+            peaks.merge(&self.extend_measured(&mut [span], wanted, &mut logits)?);
+        }
+        Ok(peaks)
+    }
+
+    /// What the model would say after every layer: final norm and head of the residual stream.
+    ///
+    /// `on` gets layer, position and logits, layer by layer, for each of `positions`.
+    ///
+    /// # Errors
+    /// As [`extend`](Self::extend); the text has at most [`PASS_TOKENS_MAX`] tokens.
+    pub fn lens(
+        &self,
+        tokens: &[u32],
+        positions: &[usize],
+        on: &mut (dyn FnMut(usize, usize, &[i32]) + Send),
+    ) -> Result<(), EngineError> {
+        let mut sequence = self.sequence();
+        let mut spans = [Span { sequence: &mut sequence, tokens }];
+        let slots = self.slots(&spans)?;
+        let mut lanes = self.take_lanes(slots.len());
+        let context = self.context();
+        let mut logits = vec![vec![]; 1];
+        let mut observer = |layer: usize, lanes: &mut [Lane]| {
+            let count = lanes.len();
+            for position in positions.iter().filter(|position| **position < count) {
+                forward::logits(context, &mut [&mut lanes[*position]], &mut logits)?;
+                on(layer, *position, &logits[0]);
+            }
+            Ok(())
+        };
+        let pass =
+            Pass { slots: &slots, lanes: &mut lanes[..slots.len()], observer: Some(&mut observer) };
+        let result = self.run(&mut spans, pass, |_, _| Ok(()));
+        self.put_lanes(lanes);
+        result.map(|_peaks| ())
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { model: &self.model, kernels: self.kernels, threads: self.threads }
     }
 
     fn slots(&self, spans: &[Span<'_>]) -> Result<Vec<Slot>, EngineError> {
@@ -245,51 +338,63 @@ impl Engine {
         lanes
     }
 
-    /// A pass within the engine's own threads.
+    fn put_lanes(&self, lanes: Vec<Lane>) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(lanes);
+    }
+
+    /// A pass within the engine's own threads, and then what is wanted of its lanes; its peaks.
+    ///
+    /// On an error every sequence is as it was.
     fn run(
         &self,
         spans: &mut [Span<'_>],
-        slots: &[Slot],
-        wanted: Wanted,
-        lanes: &mut [Lane],
-        logits: &mut [Vec<i32>],
-    ) -> Result<(), EngineError> {
-        match &self.pool {
-            None => self.pass(spans, slots, wanted, lanes, logits),
-            Some(pool) => pool.install(|| self.pass(spans, slots, wanted, lanes, logits)),
-        }
-    }
-
-    fn pass(
-        &self,
-        spans: &mut [Span<'_>],
-        slots: &[Slot],
-        wanted: Wanted,
-        lanes: &mut [Lane],
-        logits: &mut [Vec<i32>],
-    ) -> Result<(), EngineError> {
-        let context = Context { model: &self.model, kernels: self.kernels, threads: self.threads };
-        let lanes = &mut lanes[..slots.len()];
+        mut pass: Pass<'_>,
+        then: impl FnOnce(Context<'_>, &mut Pass<'_>) -> Result<(), EngineError> + Send,
+    ) -> Result<Peaks, EngineError> {
+        let context = self.context();
         let mut caches: Vec<_> = spans.iter_mut().map(|span| &mut span.sequence.cache).collect();
-        forward::layers(context, slots, lanes, &mut caches)?;
-        let is_last = |index: usize| {
-            slots.get(index + 1).is_none_or(|next| next.sequence != slots[index].sequence)
+        let act = || {
+            let Pass { slots, lanes, observer } = &mut pass;
+            forward::layers(context, slots, lanes, &mut caches, observer.as_deref_mut())?;
+            then(context, &mut pass)?;
+            let mut peaks = Peaks::default();
+            pass.lanes.iter().for_each(|lane| peaks.merge(&lane.peaks));
+            Ok(peaks)
         };
-        let mut ends: Vec<&mut Lane> = lanes
-            .iter_mut()
-            .enumerate()
-            .filter(|(index, _)| match wanted {
-                Wanted::Nothing => false,
-                Wanted::Last => is_last(*index),
-                Wanted::All => true,
-            })
-            .map(|(_, lane)| lane)
-            .collect();
-        if ends.is_empty() {
-            return Ok(());
+        let result = match &self.pool {
+            None => act(),
+            Some(pool) => pool.install(act),
+        };
+        let head_dim = self.model.configuration().head_dim as usize;
+        for span in spans {
+            match result {
+                Ok(_) => span.sequence.len += span.tokens.len(),
+                Err(_) => span.sequence.cache.truncate(span.sequence.len, head_dim),
+            }
         }
-        forward::logits(context, &mut ends, logits)
+        result
     }
+}
+
+/// What a pass works on.
+struct Pass<'a> {
+    slots: &'a [Slot],
+    lanes: &'a mut [Lane],
+    observer: Option<&'a mut Observer<'a>>,
+}
+
+/// The lanes whose logits are wanted.
+fn ends<'a>(pass: &'a mut Pass<'_>, wanted: Wanted) -> Vec<&'a mut Lane> {
+    let slots = pass.slots;
+    let is_wanted = |index: usize| match wanted {
+        Wanted::Nothing => false,
+        Wanted::Last => {
+            slots.get(index + 1).is_none_or(|next| next.sequence != slots[index].sequence)
+        }
+        Wanted::All => true,
+    };
+    let lanes = pass.lanes.iter_mut().enumerate();
+    lanes.filter(|(index, _)| is_wanted(*index)).map(|(_, lane)| lane).collect()
 }
 
 impl Sequence {

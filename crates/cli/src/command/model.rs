@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tally_engine::{
     Model,
-    import::{Progress, Stage, convert, write_model},
+    import::{Options, Progress, Stage, convert, write_model},
+    model::WeightKind,
 };
 
 use super::{Verdict, read_limited};
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &args::Model, context: &Context) -> Result<Verdict> {
 fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => name_of(&args.folder)?,
+        None => name_of(&args.source)?,
     };
     let path = models::path_of(home, &name)?;
     if name == models::DEFAULT_NAME || path.try_exists()? {
@@ -46,7 +47,12 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
         None => CALIBRATION.to_owned(),
     };
     let bar = output.bar("converting", 1);
-    let bytes = convert(&args.folder, &calibration, &mut |progress: Progress| {
+    let options = Options {
+        weights: if args.int4 { WeightKind::Int4 } else { WeightKind::Int8 },
+        calibration_text: &calibration,
+        context: args.context,
+    };
+    let bytes = convert(&args.source, &options, &mut |progress: Progress| {
         bar.set_message(match progress.stage {
             Stage::Weights => "weights",
             Stage::Calibration => "calibration",
@@ -54,7 +60,7 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     })
-    .with_context(|| format!("cannot import {}", args.folder.display()))?;
+    .with_context(|| format!("cannot import {}", args.source.display()))?;
     bar.finish_and_clear();
     let root = Model::parse(&bytes).context("the converted model")?.root();
     write_model(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
@@ -69,10 +75,13 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     Ok(())
 }
 
-fn name_of(folder: &Path) -> Result<String> {
-    let full = fs::canonicalize(folder)
-        .with_context(|| format!("cannot open folder {}", folder.display()))?;
-    Ok(full.file_name().unwrap_or_default().to_string_lossy().into_owned())
+/// The folder's name, or the file's without `.gguf`.
+fn name_of(source: &Path) -> Result<String> {
+    let full =
+        fs::canonicalize(source).with_context(|| format!("cannot open {}", source.display()))?;
+    let is_file = full.extension().is_some_and(|extension| extension == "gguf");
+    let name = if is_file { full.file_stem() } else { full.file_name() };
+    Ok(name.unwrap_or_default().to_string_lossy().into_owned())
 }
 
 fn list(home: &Home, output: Output) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model::container::{self, Content};
 use crate::model::layout::{NORM_EPSILON_MAX, RESIDUAL_BITS_MAX};
 use crate::model::manifest::Manifest;
-use crate::session::{Engine, PASS_TOKENS_MAX};
+use crate::session::{Engine, PASS_TOKENS_MAX, Wanted};
 use crate::source::Decimal;
 
 use super::{ImportError, Progress, Stage};
@@ -32,8 +32,10 @@ pub(super) fn residual(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), ImportError> {
     let mut overflowed = None;
+    let most = (0..=RESIDUAL_BITS_MAX).rev().find(|bits| set(manifest, *bits, epsilon).is_ok());
+    let most = most.unwrap_or_default();
     let (peak, bits) = loop {
-        let bits = overflowed.map_or(RESIDUAL_BITS_MAX, |bits: u32| bits.saturating_sub(STEP_BITS));
+        let bits = overflowed.map_or(most, |bits: u32| bits.saturating_sub(STEP_BITS));
         set(manifest, bits, epsilon)?;
         match peak(manifest, contents, text, progress) {
             Ok(peak) => break (peak, bits),
@@ -54,14 +56,17 @@ pub(super) fn residual(
         let grown = u128::from(peak * HEADROOM) << *candidate;
         grown <= u128::from(RESIDUAL_MAX) << bits
     };
-    let chosen = (0..=RESIDUAL_BITS_MAX).rev().find(fits);
+    let chosen = (0..=most).rev().find(fits);
     set(manifest, chosen.ok_or(ImportError::Residual { bits })?, epsilon)
 }
 
-fn is_of_residual(operation: Operation) -> bool {
+const fn is_of_residual(operation: Operation) -> bool {
     matches!(
         operation,
-        Operation::Embedding | Operation::AttentionResidual | Operation::FeedForwardResidual
+        Operation::Embedding
+            | Operation::AttentionResidual
+            | Operation::FeedForwardResidual
+            | Operation::LayerNorm
     )
 }
 
@@ -87,24 +92,27 @@ fn peak(
     let (mut peak, total) = (0, windows.len() as u64);
     for (done, window) in (0..).zip(windows) {
         progress(Progress { stage: Stage::Calibration, done, total });
-        let mut sequence = engine.sequence();
-        for tokens in [&begin, window].into_iter().filter(|tokens| !tokens.is_empty()) {
-            engine
-                .pass_for_calibration(tokens, &mut sequence, &mut peak)
-                .map_err(ImportError::Calibration)?;
+        let tokens = [&begin, window].concat();
+        let peaks = engine.measure(&tokens, PASS_TOKENS_MAX / 2, Wanted::Nothing);
+        for headroom in peaks.map_err(ImportError::Calibration)?.list() {
+            if is_of_residual(headroom.operation) {
+                peak = peak.max(headroom.peak);
+            }
         }
     }
     progress(Progress { stage: Stage::Calibration, done: total, total });
     Ok(peak)
 }
 
-/// Sets fraction bits and round(epsilon · width · 2^(2·bits)).
+/// Sets fraction bits and round(epsilon · width · 2^(2·bits)); width³ for layer norms.
 fn set(manifest: &mut Manifest, bits: u32, epsilon: Decimal) -> Result<(), ImportError> {
     let configuration = &mut manifest.configuration;
     let scaled = epsilon.ratio().and_then(|(numerator, denominator)| {
         let numerator = u128::try_from(numerator).ok()?;
         let denominator = u128::from(denominator);
-        let scaled = numerator.checked_mul(u128::from(configuration.width) << (2 * bits))?;
+        let width = u128::from(configuration.width);
+        let width = if configuration.pooling.is_some() { width.pow(3) } else { width };
+        let scaled = numerator.checked_mul(width << (2 * bits))?;
         let rounded = (scaled.checked_mul(2)? + denominator) / (2 * denominator);
         u64::try_from(rounded).ok().filter(|epsilon| *epsilon <= NORM_EPSILON_MAX)
     });

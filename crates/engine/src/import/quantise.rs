@@ -1,14 +1,15 @@
-//! From exact weights to int8 rows with dyadic scales, and to int16 gains.
+//! From exact weights to int8 or int4 rows with dyadic scales, to int16 gains and int32 biases.
 //!
 //! Every source value is m · 2^e with integers m and e, so that each rounding below is of an exact
 //! quotient. The scale is rounded first and the weights after it: its rounding costs nothing.
 
-use crate::model::layout::{GAIN_BITS_MAX, SCALE_BITS_MAX};
+use crate::kernel::GROUP;
+use crate::model::layout::{BIAS_MAX, GAIN_BITS_MAX, SCALE_BITS_MAX};
 
-/// An exact real number: mantissa · 2^exponent, with |mantissa| < 2^60.
+/// An exact real number: mantissa · 2^exponent, with |mantissa| < 2^86.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dyadic {
-    pub(crate) mantissa: i64,
+    pub(crate) mantissa: i128,
     pub(crate) exponent: i32,
 }
 
@@ -18,10 +19,18 @@ const SCALE_MAX: i128 = 32_767;
 const WEIGHT_MAX: i128 = 127;
 /// Beyond this shift a mantissa has no influence on a rounded result.
 const SHIFT_MAX: u32 = 100;
+/// Most bits of a numerator: what has more exceeds every bound.
+const NUMERATOR_BITS_MAX: u32 = 110;
+/// Largest scale of a group.
+const GROUP_SCALE_MAX: i64 = 127;
+/// What the largest weight of a row is divided by to give its largest group's scale.
+const GROUP_WEIGHT_MAX: i128 = 7;
+/// Fraction bits with which a group is compared with its rounded self.
+const GROUP_BITS: u32 = 16;
 
 impl Dyadic {
     /// Orders magnitudes.
-    fn magnitude(self) -> (i64, u64) {
+    fn magnitude(self) -> (i64, u128) {
         let mantissa = self.mantissa.unsigned_abs();
         if mantissa == 0 {
             return (i64::MIN, 0);
@@ -30,23 +39,69 @@ impl Dyadic {
         (i64::from(self.exponent) - i64::from(zeros), mantissa << zeros)
     }
 
+    pub(crate) fn compare_magnitude(self, other: Self) -> std::cmp::Ordering {
+        self.magnitude().cmp(&other.magnitude())
+    }
+
+    /// The power of two that brings `other` nearest to this in magnitude; 0 if either is zero.
+    pub(crate) fn nearest_power_over(self, other: Self) -> i32 {
+        let (a, b) = (self.magnitude(), other.magnitude());
+        if a.1 == 0 || b.1 == 0 {
+            return 0;
+        }
+        // Mantissas now have their highest bit set: 30 bits of each decide. With r = a/b between
+        // 1/2 and 2, the power is one more from r² ≥ 2 and one less below r² = 1/2.
+        let exponents = i32::try_from(a.0 - b.0).unwrap_or_default();
+        let (a, b) = (a.1 >> 98, b.1 >> 98);
+        let (a, b) = (a * a, b * b);
+        exponents + i32::from(a >= 2 * b) - i32::from(2 * a < b)
+    }
+
     /// The larger of two magnitudes.
     pub(crate) fn max_magnitude(self, other: Self) -> Self {
         if other.magnitude() > self.magnitude() { other } else { self }
     }
 
-    /// The exact product of mantissas of at most 31 bits each.
+    /// Twice, as often as `power` says.
+    pub(crate) const fn doubled(self, power: i32) -> Self {
+        Self { mantissa: self.mantissa, exponent: self.exponent + power }
+    }
+
+    /// The exact sum of numbers of at most 53 bits; what lies 60 binary places below is lost.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let (low, high) =
+            if self.exponent < other.exponent { (self, other) } else { (other, self) };
+        if high.mantissa == 0 {
+            return low;
+        }
+        match u32::try_from(high.exponent - low.exponent).unwrap_or(u32::MAX) {
+            shift @ 0..=60 => {
+                Self { mantissa: (high.mantissa << shift) + low.mantissa, exponent: low.exponent }
+            }
+            _ => high,
+        }
+    }
+
+    /// The exact product of mantissas of at most 86 bits together.
     pub(crate) const fn times(self, other: Self) -> Self {
         Self { mantissa: self.mantissa * other.mantissa, exponent: self.exponent + other.exponent }
     }
 
-    /// floor(self · 2^bits / divisor + 1/2), or `None` beyond 2^62.
+    /// floor(self · 2^bits / divisor + 1/2), or `None` beyond every bound.
     fn over(self, bits: u32, divisor: i128) -> Option<i128> {
         let (numerator, denominator) = self.ratio(bits, divisor)?;
+        if let (Ok(numerator), Ok(denominator)) =
+            (i64::try_from(4 * numerator), i64::try_from(4 * denominator))
+        {
+            // Most weights are this small, and this division is much faster.
+            let (numerator, denominator) = (numerator / 4, denominator / 4);
+            let rounded = (2 * numerator + denominator).div_euclid(2 * denominator);
+            return Some(rounded.into());
+        }
         Some((2 * numerator + denominator).div_euclid(2 * denominator))
     }
 
-    /// ceil(|self| · 2^bits / divisor), or `None` beyond 2^62.
+    /// ceil(|self| · 2^bits / divisor), or `None` beyond every bound.
     fn over_up(self, bits: u32, divisor: i128) -> Option<i128> {
         let (numerator, denominator) = self.ratio(bits, divisor)?;
         Some((numerator.abs() + denominator - 1).div_euclid(denominator))
@@ -55,56 +110,127 @@ impl Dyadic {
     /// self · 2^bits / divisor as a fraction; magnitudes that round to zero or up to one are cut.
     fn ratio(self, bits: u32, divisor: i128) -> Option<(i128, i128)> {
         let shift = self.exponent.checked_add_unsigned(bits)?;
-        let mantissa = i128::from(self.mantissa);
         if shift <= 0 {
             let denominator = divisor << shift.unsigned_abs().min(SHIFT_MAX);
-            return Some((mantissa, denominator));
+            return Some((self.mantissa, denominator));
         }
-        let length = 64 - self.mantissa.unsigned_abs().leading_zeros();
-        if mantissa == 0 {
+        let length = 128 - self.mantissa.unsigned_abs().leading_zeros();
+        if self.mantissa == 0 {
             return Some((0, divisor));
         }
-        (length + shift.unsigned_abs() <= 62).then(|| (mantissa << shift, divisor))
+        let fits = length.checked_add(shift.unsigned_abs())? <= NUMERATOR_BITS_MAX;
+        fits.then(|| (self.mantissa << shift, divisor))
     }
 }
 
-/// A matrix as the model file holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rows {
-    /// (rows, width) int8
+/// The largest magnitude of some numbers.
+pub(crate) fn max(row: &[Dyadic]) -> Dyadic {
+    row.iter().fold(Dyadic::default(), |max, weight| max.max_magnitude(*weight))
+}
+
+/// One row as the model file holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// (width,) int8, or (width/2,) pairs of int4.
     pub(crate) values: Vec<u8>,
-    /// (rows,) little-endian int16
-    pub(crate) scales: Vec<u8>,
-    pub(crate) scale_bits: u32,
+    /// (width/32,) of int4.
+    pub(crate) group_scales: Vec<u8>,
+    pub(crate) scale: i16,
 }
 
 /// The exponent j of a matrix whose largest magnitude is `max`: the largest for which every row's
 /// scale fits; `None` if none does.
-pub(crate) fn scale_bits(max: Dyadic) -> Option<u32> {
+pub(crate) fn scale_bits(max: Dyadic, is_int4: bool) -> Option<u32> {
     if max.mantissa == 0 {
         return Some(0);
     }
-    (0..=SCALE_BITS_MAX)
-        .rev()
-        .find(|bits| max.over_up(*bits, WEIGHT_MAX).is_some_and(|scale| scale <= SCALE_MAX))
+    let fits = |bits: &u32| scale(max, *bits, is_int4).is_some_and(|scale| scale <= SCALE_MAX);
+    (0..=SCALE_BITS_MAX).rev().find(fits)
 }
 
-/// Appends a row: its scale is the least that brings every weight to at most 127 in magnitude.
-pub(crate) fn push_row(rows: &mut Rows, row: &[Dyadic]) {
-    let max = row.iter().fold(Dyadic::default(), |max, weight| max.max_magnitude(*weight));
-    let scale = max.over_up(rows.scale_bits, WEIGHT_MAX).unwrap_or(SCALE_MAX).max(1);
-    for weight in row {
-        let value = weight.over(rows.scale_bits, scale).unwrap_or_default();
-        let value = i8::try_from(value).unwrap_or_default();
-        rows.values.push(value.cast_unsigned());
+/// The least scale that brings a row with that largest magnitude into the range of its elements.
+fn scale(max: Dyadic, scale_bits: u32, is_int4: bool) -> Option<i128> {
+    let range = if is_int4 { GROUP_WEIGHT_MAX * i128::from(GROUP_SCALE_MAX) } else { WEIGHT_MAX };
+    max.over_up(scale_bits, range)
+}
+
+/// A row of int8: its scale is the least that brings every weight to at most 127 in magnitude.
+pub(crate) fn int8(row: &[Dyadic], scale_bits: u32) -> Row {
+    let scale = scale(max(row), scale_bits, false).unwrap_or(SCALE_MAX).max(1);
+    let values = row.iter().map(|weight| {
+        let value = weight.over(scale_bits, scale).unwrap_or_default();
+        i8::try_from(value).unwrap_or_default().cast_unsigned()
+    });
+    Row {
+        values: values.collect(),
+        group_scales: vec![],
+        scale: i16::try_from(scale).unwrap_or(i16::MAX),
     }
-    let scale = i16::try_from(scale).unwrap_or(i16::MAX);
-    rows.scales.extend_from_slice(&scale.to_le_bytes());
+}
+
+/// A row of int4 in groups of 32, each with the scale that leaves the least sum of squares.
+pub(crate) fn int4(row: &[Dyadic], scale_bits: u32) -> Row {
+    let scale = scale(max(row), scale_bits, true).unwrap_or(SCALE_MAX).max(1);
+    let mut out = Row { scale: i16::try_from(scale).unwrap_or(i16::MAX), ..Row::default() };
+    for group in row.chunks_exact(GROUP) {
+        // Magnitudes are at most 7 · 127 · 2^16 < 2^26.
+        let weights = group.iter().map(|weight| {
+            let weight = weight.over(scale_bits + GROUP_BITS, scale).unwrap_or_default();
+            i64::try_from(weight).unwrap_or_default()
+        });
+        let weights: Vec<i64> = weights.collect();
+        let group_scale = best_group_scale(&weights);
+        let nibble = |weight: i64| u8::try_from(rounded_int4(weight, group_scale) + 8).unwrap_or(8);
+        let (first, second) = weights.split_at(GROUP / 2);
+        out.values.extend(first.iter().zip(second).map(|(a, b)| nibble(*a) | nibble(*b) << 4));
+        out.group_scales.push(u8::try_from(group_scale).unwrap_or(u8::MAX));
+    }
+    out
+}
+
+/// The weight in units of its group's scale.
+const fn rounded_int4(weight: i64, group_scale: i64) -> i64 {
+    let unit = group_scale << GROUP_BITS;
+    let rounded = (2 * weight + unit).div_euclid(2 * unit);
+    if rounded > 7 {
+        7
+    } else if rounded < -8 {
+        -8
+    } else {
+        rounded
+    }
+}
+
+/// Of the scales under which the largest weight becomes 5 to 9, the one with the least error; the
+/// smaller of equals.
+fn best_group_scale(weights: &[i64]) -> i64 {
+    let max = weights.iter().fold(0, |max, weight| max.max(weight.abs()));
+    let (least, most) = (max / (9 << GROUP_BITS), max / (5 << GROUP_BITS) + 1);
+    let candidates = least.max(1)..=most.clamp(1, GROUP_SCALE_MAX);
+    let error = |scale: &i64| -> u128 {
+        let errors = weights.iter().map(|weight| {
+            let rest = weight - ((rounded_int4(*weight, *scale) * scale) << GROUP_BITS);
+            u128::from(rest.unsigned_abs()).pow(2)
+        });
+        errors.sum()
+    };
+    candidates.min_by_key(error).unwrap_or(1)
+}
+
+/// Biases as little-endian int32 with the most fraction bits that they all fit; `None` if none do.
+pub(crate) fn biases(biases: &[Dyadic]) -> Option<(Vec<u8>, u32)> {
+    let max = max(biases);
+    let magnitude = Dyadic { mantissa: max.mantissa.abs(), ..max };
+    let fits = |bits: &u32| magnitude.over(*bits, 1).is_some_and(|bias| bias <= BIAS_MAX.into());
+    let bits = (0..=SCALE_BITS_MAX).rev().find(fits)?;
+    let rounded = biases.iter().map(|bias| bias.over(bits, 1).unwrap_or_default());
+    let bytes = rounded.flat_map(|bias| i32::try_from(bias).unwrap_or_default().to_le_bytes());
+    Some((bytes.collect(), bits))
 }
 
 /// Gains as little-endian int16 with the most fraction bits that they all fit; `None` if none do.
 pub(crate) fn gains(gains: &[Dyadic]) -> Option<(Vec<u8>, u32)> {
-    let max = gains.iter().fold(Dyadic::default(), |max, gain| max.max_magnitude(*gain));
+    let max = max(gains);
     let magnitude = Dyadic { mantissa: max.mantissa.abs(), ..max };
     let fits = |bits: &u32| magnitude.over(*bits, 1).is_some_and(|gain| gain <= SCALE_MAX);
     let bits = (0..=GAIN_BITS_MAX).rev().find(fits)?;
@@ -117,17 +243,61 @@ pub(crate) fn gains(gains: &[Dyadic]) -> Option<(Vec<u8>, u32)> {
 mod tests {
     use super::*;
 
-    fn dyadic(mantissa: i64, exponent: i32) -> Dyadic {
+    fn dyadic(mantissa: i128, exponent: i32) -> Dyadic {
         Dyadic { mantissa, exponent }
     }
 
     fn quantised(row: &[Dyadic]) -> (Vec<i8>, i16, u32) {
-        let max = row.iter().fold(Dyadic::default(), |max, weight| max.max_magnitude(*weight));
-        let scale_bits = scale_bits(max).unwrap();
-        let mut rows = Rows { values: vec![], scales: vec![], scale_bits };
-        push_row(&mut rows, row);
-        let values = rows.values.iter().map(|value| value.cast_signed()).collect();
-        (values, i16::from_le_bytes([rows.scales[0], rows.scales[1]]), scale_bits)
+        let scale_bits = scale_bits(max(row), false).unwrap();
+        let Row { values, scale, .. } = int8(row, scale_bits);
+        (values.iter().map(|value| value.cast_signed()).collect(), scale, scale_bits)
+    }
+
+    #[test]
+    fn int4_rows_find_the_scales_and_weights_that_they_were_made_from() {
+        let (mut row, mut expected) = (vec![], vec![]);
+        for group in 0..4_i128 {
+            // Scales 127, 64, 1 and 0, of which the last becomes 1.
+            let scale = [127, 64, 1, 0][usize::try_from(group).unwrap()];
+            row.extend((0..32_i128).map(|i| dyadic(scale * (i % 15 - 7), -10)));
+            expected.push(u8::try_from(scale.max(1)).unwrap());
+        }
+        let bits = scale_bits(max(&row), true).unwrap();
+        let found = int4(&row, bits);
+        assert_eq!(found.group_scales, expected);
+        for (index, byte) in found.values[..48].iter().enumerate() {
+            let at = index % 16;
+            let element = |i: usize| u8::try_from(i % 15 + 1).unwrap();
+            assert_eq!((byte & 15, byte >> 4), (element(at), element(at + 16)));
+        }
+        assert!(found.values[48..].iter().all(|byte| *byte == 0x88));
+    }
+
+    #[test]
+    fn a_group_scale_leaves_no_larger_error_than_any_other() {
+        let weights: Vec<i64> = (0..32).map(|i| (i * i * 7_919 - 3_000_000) % 9_000_000).collect();
+        let best = best_group_scale(&weights);
+        let error = |scale: i64| -> i128 {
+            let rest = |w: &i64| i128::from(w - ((rounded_int4(*w, scale) * scale) << GROUP_BITS));
+            weights.iter().map(|w| rest(w).pow(2)).sum()
+        };
+        assert!((1..=127).all(|scale| error(best) <= error(scale)), "{best}");
+    }
+
+    #[test]
+    fn biases_take_the_most_fraction_bits_that_all_of_them_fit() {
+        let (bytes, bits) = biases(&[dyadic(1, 0), dyadic(-3, -2)]).unwrap();
+        assert_eq!(bits, 28);
+        assert_eq!(bytes, [(1_i32 << 28).to_le_bytes(), (-3_i32 << 26).to_le_bytes()].concat());
+        assert_eq!(biases(&[dyadic(1, 29)]), None);
+        assert_eq!(biases(&[dyadic(0, 0)]).unwrap(), (vec![0; 4], SCALE_BITS_MAX));
+    }
+
+    #[test]
+    fn sums_are_exact() {
+        assert_eq!(dyadic(3, -4).plus(dyadic(-1, 2)), dyadic(3 - 64, -4));
+        assert_eq!(dyadic(0, 90).plus(dyadic(5, -90)), dyadic(5, -90));
+        assert_eq!(dyadic(1, 0).plus(dyadic(1, -61)), dyadic(1, 0));
     }
 
     #[test]
@@ -146,7 +316,7 @@ mod tests {
 
     #[test]
     fn weights_are_rounded_after_the_scale_half_up() {
-        let rows = |row: &[i64]| quantised(&row.iter().map(|w| dyadic(*w, 0)).collect::<Vec<_>>());
+        let rows = |row: &[i128]| quantised(&row.iter().map(|w| dyadic(*w, 0)).collect::<Vec<_>>());
         let (values, scale, bits) = rows(&[254, 1, -1, 3, -3]);
         assert_eq!((scale, bits), (2 << 13, 13));
         assert_eq!(values, [127, 1, 0, 2, -1]);
@@ -155,17 +325,16 @@ mod tests {
 
     #[test]
     fn a_row_far_below_its_neighbours_keeps_a_scale_of_at_least_one() {
-        let mut rows =
-            Rows { values: vec![], scales: vec![], scale_bits: scale_bits(dyadic(1, 0)).unwrap() };
-        push_row(&mut rows, &[dyadic(1, -40), dyadic(-1, -149)]);
-        assert_eq!((rows.values, rows.scales), (vec![0, 0], vec![1, 0]));
+        let bits = scale_bits(dyadic(1, 0), false).unwrap();
+        let row = int8(&[dyadic(1, -40), dyadic(-1, -149)], bits);
+        assert_eq!((row.values, row.scale), (vec![0, 0], 1));
     }
 
     #[test]
     fn weights_beyond_every_scale_are_refused() {
-        assert_eq!(scale_bits(dyadic(127 * 32_767, 0)), Some(0));
-        assert_eq!(scale_bits(dyadic(127 * 32_767 + 1, 0)), None);
-        assert_eq!(scale_bits(dyadic(1, 127)), None);
+        assert_eq!(scale_bits(dyadic(127 * 32_767, 0), false), Some(0));
+        assert_eq!(scale_bits(dyadic(127 * 32_767 + 1, 0), false), None);
+        assert_eq!(scale_bits(dyadic(1, 127), false), None);
         assert_eq!(gains(&[dyadic(1, 15)]), None);
         assert_eq!(gains(&[dyadic(-1, 15)]), None);
     }

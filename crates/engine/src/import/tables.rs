@@ -39,6 +39,46 @@ pub(crate) fn silu() -> &'static [u8] {
     })
 }
 
+/// Entry a is floor(2^12·ψ(a/2^12) + 1/2) with ψ(x) = −x·Φ(−x), as little-endian int16.
+///
+/// GELU(x) = x·Φ(x) = max(x, 0) + ψ(|x|), with Φ the normal distribution. From 4.5 on |ψ| is below
+/// 2^−15 and rounds to zero.
+pub(crate) fn gelu() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        entries(|index| {
+            let bend = if index < 9 << (GATE_BITS - 1) { gelu_bend(index) } else { 0 };
+            i16::try_from(bend).unwrap_or_default().to_le_bytes()
+        })
+    })
+}
+
+/// 2^12·ψ(x), rounded, at x = `index`/2^12 below 4.5, from Φ(−x) = 1/2 − φ(x)·(x + x³/3 + x⁵/15 + …).
+///
+/// Numbers have 50 fraction bits. No term is negative and the series is below 2^15, so with φ good
+/// to 2^−50 the bend is good to 2^−22.
+fn gelu_bend(index: i64) -> i128 {
+    const BITS: u32 = 50;
+    /// 2^50/√(2π)
+    const INVERSE_ROOT_TAU: i128 = 449_169_076_339_557;
+    let x = i128::from(index) << (BITS - GATE_BITS);
+    let square = (x * x) >> BITS;
+    let (mut term, mut series) = (x, 0);
+    for odd in (3..).step_by(2) {
+        if term == 0 {
+            break;
+        }
+        series += term;
+        term = ((term * square) >> BITS) / odd;
+    }
+    let density = Fixed::from_ratio(-index * index, 1 << (2 * GATE_BITS + 1)).and_then(Fixed::exp);
+    let density = i128::from(density.unwrap_or(Fixed::ZERO).scaled(1 << BITS));
+    let density = (density * INVERSE_ROOT_TAU) >> BITS;
+    let tail = (1 << (BITS - 1)) - ((density * series) >> BITS);
+    let product = i128::from(index) * tail;
+    -((product + (1 << (BITS - 1))) >> BITS)
+}
+
 /// (context, `head_dim`/2) cosines and sines of position times the speed of each pair, in Q14.
 ///
 /// `None` where the frequencies are not defined.
@@ -93,6 +133,25 @@ mod tests {
             assert!((f64::from(*entry) - expected).abs() <= 0.500_001, "{index}");
         }
         assert_eq!((entries[0], entries[65_535]), (0, 0));
+    }
+
+    #[test]
+    fn gelu_agrees_with_floating_point_and_is_the_identity_beyond_its_table() {
+        // Φ(−x) by Simpson's rule over the density from x to x + 8.
+        let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let entries = values(gelu());
+        for (index, entry) in (0_u32..).zip(&entries).step_by(61) {
+            let x = f64::from(index) / 4096.0;
+            let at = |step: u32| density(x + f64::from(step) / 100.0);
+            let inner: f64 = (1..800)
+                .map(|step| if step % 2 == 1 { 4.0 * at(step) } else { 2.0 * at(step) })
+                .sum();
+            let tail = (at(0) + inner + at(800)) / 300.0;
+            let expected = -4096.0 * x * tail;
+            assert!((f64::from(*entry) - expected).abs() <= 0.500_1, "{index} {entry} {expected}");
+        }
+        assert_eq!((entries[0], entries[65_535]), (0, 0));
+        assert!(entries.iter().all(|entry| (-700..=0).contains(entry)));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tally_core::Digest;
+
 use crate::model::container::{self, Content};
 use crate::model::manifest::{Configuration, Provenance};
-use crate::model::{Model, layout};
-use crate::source::Decimal;
+use crate::model::{Model, WeightKind, layout};
+use crate::source::{Biases, Decimal};
 
 use super::quantise::Dyadic;
 use super::weights::{Rest, Tensors};
@@ -35,6 +37,11 @@ pub(crate) fn configuration() -> Configuration {
         end_tokens: vec![0],
         begin_text: String::new(),
         end_text: "<|end|>".to_owned(),
+        weights: WeightKind::Int8,
+        biases: Biases::default(),
+        head_norm_epsilon: None,
+        window: None,
+        pooling: None,
     }
 }
 
@@ -62,7 +69,7 @@ impl RandomTensors {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mantissa = i64::try_from(hash >> 57).unwrap() * 2 - 127;
+        let mantissa = i128::try_from(hash >> 57).unwrap() * 2 - 127;
         let louder = self.louder.filter(|(ending, _)| name.ends_with(ending));
         let exponent = self.exponent + louder.map_or(0, |(_, exponent)| exponent);
         if name.contains("norm") {
@@ -74,25 +81,21 @@ impl RandomTensors {
 }
 
 impl Tensors for RandomTensors {
-    fn rows(
+    fn read_row(
         &self,
         name: &str,
-        [rows, width]: [u32; 2],
-        on_row: &mut dyn FnMut(&[Dyadic]),
+        row: u32,
+        width: u32,
+        out: &mut Vec<Dyadic>,
     ) -> Result<(), ImportError> {
-        for row in 0..u64::from(rows) {
-            let elements =
-                (0..u64::from(width)).map(|i| self.element(name, row * u64::from(width) + i));
-            let mut elements: Vec<_> = elements.collect();
+        let (row, width) = (u64::from(row), u64::from(width));
+        out.clear();
+        out.extend((0..width).map(|i| self.element(name, row * width + i)));
+        if !name.contains("norm") && !name.ends_with("bias") {
             // The row's scale is then a power of two.
-            elements[0].mantissa = 127;
-            on_row(&elements);
+            out[0].mantissa = 127;
         }
         Ok(())
-    }
-
-    fn vector(&self, name: &str, len: u32) -> Result<Vec<Dyadic>, ImportError> {
-        Ok((0..u64::from(len)).map(|i| self.element(name, i)).collect())
     }
 }
 
@@ -106,16 +109,20 @@ pub(crate) fn file(
         scaling: crate::source::RotationScaling::None,
     };
     let (head_dim, context) = (configuration.head_dim, configuration.context);
-    let (cosines, sines) = tables::rotation(&rotation, head_dim, context).unwrap();
+    let rotation = match configuration.pooling {
+        None => tables::rotation(&rotation, head_dim, context),
+        Some(_) => None,
+    };
     let recipe = Recipe {
         configuration,
         provenance: Provenance {
             converter: "test".to_owned(),
             version: "0".to_owned(),
             sources: vec![],
+            calibration: Digest::of_content(b""),
         },
         tensors,
-        rest: Rest { cosines, sines, tokenizer: b"{}".to_vec(), template: b"t".to_vec() },
+        rest: Rest { rotation, tokenizer: b"{}".to_vec(), template: b"t".to_vec() },
         epsilon: Decimal::parse("1e-05").unwrap(),
         text: &[],
     };
@@ -146,17 +153,20 @@ fn cached(x: &[f64], head_dim: usize) -> Vec<f64> {
 pub(crate) fn float_logits(c: &Configuration, t: &RandomTensors, tokens: &[u32]) -> Vec<Vec<f64>> {
     let value = |d: Dyadic| d.mantissa as f64 * f64::from(d.exponent).exp2();
     let matrix = |name: &str, rows: u32, width: u32| -> Vec<Vec<f64>> {
-        let mut all = vec![];
-        let collect = &mut |row: &[Dyadic]| all.push(row.iter().map(|d| value(*d)).collect());
-        t.rows(name, [rows, width], collect).unwrap();
-        all
+        let mut row = vec![];
+        let rows = (0..rows).map(|index| {
+            t.read_row(name, index, width, &mut row).unwrap();
+            row.iter().map(|d| value(*d)).collect()
+        });
+        rows.collect()
     };
     let times = |m: &[Vec<f64>], x: &[f64]| -> Vec<f64> {
         m.iter().map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
     };
     let norm = |name: &str, x: &[f64]| -> Vec<f64> {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-        let gains = t.vector(name, c.width).unwrap();
+        let mut gains = vec![];
+        t.read_row(name, 0, c.width, &mut gains).unwrap();
         x.iter().zip(gains).map(|(x, g)| x * value(g) / (mean + 1e-5).sqrt()).collect()
     };
     let (head_dim, half) = (c.head_dim as usize, c.head_dim as usize / 2);

@@ -1,73 +1,57 @@
 //! Every part of a model from its source's tensors, in the order of the file.
 
+use rayon::prelude::*;
+
 use crate::model::container::Content;
 use crate::model::layout::{self, Demand};
 use crate::model::manifest::{Configuration, PartKind};
-use crate::source::{self, Weights};
+use crate::source::Weights;
 
-use super::quantise::{self, Dyadic, Rows};
+use super::balance::Balance;
+use super::quantise::{self, Dyadic, Row};
 use super::{ImportError, Progress, Stage, tables};
 
+/// Rows that are read and rounded in one go.
+const BLOCK_ROWS: usize = 1024;
+
 /// A source of exact tensors under the names of the model's parts.
-pub(super) trait Tensors {
-    /// Gives each row of a (rows, width) tensor to `on_row`, in order.
-    fn rows(
+pub(super) trait Tensors: Sync {
+    /// Puts row `row` of a tensor, (width,) elements, into `out`.
+    fn read_row(
         &self,
         name: &str,
-        shape: [u32; 2],
-        on_row: &mut dyn FnMut(&[Dyadic]),
+        row: u32,
+        width: u32,
+        out: &mut Vec<Dyadic>,
     ) -> Result<(), ImportError>;
-
-    /// A (len,) tensor.
-    fn vector(&self, name: &str, len: u32) -> Result<Vec<Dyadic>, ImportError>;
 }
 
 impl Tensors for Weights {
-    fn rows(
+    /// Shapes were compared with the configuration when the source was read.
+    fn read_row(
         &self,
         name: &str,
-        [rows, _]: [u32; 2],
-        on_row: &mut dyn FnMut(&[Dyadic]),
+        row: u32,
+        _width: u32,
+        out: &mut Vec<Dyadic>,
     ) -> Result<(), ImportError> {
-        let mut row = vec![];
-        for index in 0..rows {
-            read_row(self, name, index, &mut row)?;
-            on_row(&row);
-        }
+        let absent = || ImportError::Tensor { tensor: name.to_owned() };
+        let tensor = self.tensor(name).ok_or_else(absent)?;
+        let mut elements = vec![];
+        tensor.read_row(row as usize, &mut elements)?;
+        out.clear();
+        out.extend(elements.into_iter().map(|element| Dyadic {
+            mantissa: element.mantissa.into(),
+            exponent: element.exponent,
+        }));
         Ok(())
     }
-
-    fn vector(&self, name: &str, _len: u32) -> Result<Vec<Dyadic>, ImportError> {
-        let mut row = vec![];
-        read_row(self, name, 0, &mut row)?;
-        Ok(row)
-    }
-}
-
-/// Shapes were compared with the configuration when the source was read.
-fn read_row(
-    weights: &Weights,
-    name: &str,
-    row: u32,
-    out: &mut Vec<Dyadic>,
-) -> Result<(), ImportError> {
-    let absent = || ImportError::Tensor { tensor: name.to_owned() };
-    let tensor = weights.tensor(name).ok_or_else(absent)?;
-    let mut elements = vec![];
-    tensor.read_row(row as usize, &mut elements)?;
-    out.clear();
-    out.extend(
-        elements
-            .into_iter()
-            .map(|source::Dyadic { mantissa, exponent }| Dyadic { mantissa, exponent }),
-    );
-    Ok(())
 }
 
 /// What the parts are made of beside tensors.
 pub(super) struct Rest {
-    pub(super) cosines: Vec<u8>,
-    pub(super) sines: Vec<u8>,
+    /// Cosines and sines, for a decoder.
+    pub(super) rotation: Option<(Vec<u8>, Vec<u8>)>,
     pub(super) tokenizer: Vec<u8>,
     pub(super) template: Vec<u8>,
 }
@@ -76,34 +60,38 @@ pub(super) struct Rest {
 pub(super) fn contents(
     configuration: &Configuration,
     tensors: &dyn Tensors,
-    rest: Rest,
+    mut rest: Rest,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Content>, ImportError> {
     let demands = layout::demands(configuration);
     let total = demands.len() as u64;
-    let mut rest = [
-        rest.cosines,
-        rest.sines,
-        tables::exponential().to_vec(),
-        tables::silu().to_vec(),
-        rest.tokenizer,
-        rest.template,
-    ]
-    .into_iter();
+    let maker = Maker { configuration, tensors, balance: Balance::of(configuration, tensors)? };
     let mut contents: Vec<Content> = vec![];
-    let mut scales = None;
+    // The parts that belong to the matrix before them, last first.
+    let mut of_matrix: Vec<(Vec<u8>, u32)> = vec![];
+    let (cosines, sines) = rest.rotation.take().unwrap_or_default();
     for (done, demand) in (0..).zip(demands) {
         progress(Progress { stage: Stage::Weights, done, total });
-        let (bytes, fraction_bits) = match (demand.kind, scales.take()) {
-            // A matrix is followed by its scales.
-            (_, Some((bytes, bits))) => (bytes, bits),
-            (PartKind::Int8, None) => {
-                let rows = matrix(configuration, tensors, &demand)?;
-                scales = Some((rows.scales, rows.scale_bits));
-                (rows.values, 0)
+        let (bytes, fraction_bits) = match (demand.kind, demand.name.as_str()) {
+            (PartKind::Int8 | PartKind::Int4, _) => {
+                let matrix = maker.matrix(&demand)?;
+                of_matrix.push((matrix.scales, matrix.scale_bits));
+                if demand.kind == PartKind::Int4 {
+                    of_matrix.push((matrix.group_scales, 0));
+                }
+                (matrix.values, 0)
             }
-            (PartKind::Int16, None) if demand.name.ends_with("norm") => gains(tensors, &demand)?,
-            _ => (rest.next().unwrap_or_default(), demand.fraction_bits_min),
+            (_, name) if name.ends_with("scale") => of_matrix.pop().unwrap_or_default(),
+            (PartKind::Int32, _) => maker.bias(&demand)?,
+            (_, "rotation-cosine") => (cosines.clone(), demand.fraction_bits_min),
+            (_, "rotation-sine") => (sines.clone(), demand.fraction_bits_min),
+            (_, "exponential") => (tables::exponential().to_vec(), demand.fraction_bits_min),
+            (_, "silu") => (tables::silu().to_vec(), demand.fraction_bits_min),
+            (_, "gelu") => (tables::gelu().to_vec(), demand.fraction_bits_min),
+            (_, "tokenizer.json") => (std::mem::take(&mut rest.tokenizer), 0),
+            (_, "chat-template") => (std::mem::take(&mut rest.template), 0),
+            (_, "position") => maker.positions(&demand)?,
+            _ => maker.gains(&demand)?,
         };
         contents.push(Content { demand, fraction_bits, bytes });
     }
@@ -111,40 +99,109 @@ pub(super) fn contents(
     Ok(contents)
 }
 
-/// Two passes over a tensor: the largest magnitude, then the rows.
-fn matrix(
-    configuration: &Configuration,
-    tensors: &dyn Tensors,
-    demand: &Demand,
-) -> Result<Rows, ImportError> {
-    let name = demand.name.clone();
-    let shape = [dimension(demand, 0), dimension(demand, 1)];
-    // Attention's division by the root of the head's width is folded into the query's rows.
-    let factor = demand.name.ends_with(".query").then(|| inverse_root(configuration.head_dim));
-    let fold = |row: &[Dyadic]| -> Vec<Dyadic> {
-        row.iter().map(|weight| factor.map_or(*weight, |factor| weight.times(factor))).collect()
-    };
-    let mut max = Dyadic::default();
-    tensors.rows(&name, shape, &mut |row| {
-        max = fold(row).into_iter().fold(max, Dyadic::max_magnitude);
-    })?;
-    let scale_bits =
-        quantise::scale_bits(max).ok_or_else(|| ImportError::Magnitude { tensor: name.clone() })?;
-    let mut rows = Rows { values: vec![], scales: vec![], scale_bits };
-    tensors.rows(&name, shape, &mut |row| quantise::push_row(&mut rows, &fold(row)))?;
-    Ok(rows)
+/// Makes parts from tensors.
+struct Maker<'a> {
+    configuration: &'a Configuration,
+    tensors: &'a dyn Tensors,
+    balance: Balance,
 }
 
-fn gains(tensors: &dyn Tensors, demand: &Demand) -> Result<(Vec<u8>, u32), ImportError> {
-    let name = demand.name.clone();
-    let gains = tensors.vector(&name, dimension(demand, 0))?;
-    quantise::gains(&gains).ok_or(ImportError::Magnitude { tensor: name })
+/// A matrix as the model file holds it.
+#[derive(Default)]
+struct Matrix {
+    values: Vec<u8>,
+    group_scales: Vec<u8>,
+    /// (rows,) little-endian int16
+    scales: Vec<u8>,
+    scale_bits: u32,
+}
+
+impl Maker<'_> {
+    /// Two passes over a tensor: the largest magnitude, then the rows.
+    fn matrix(&self, demand: &Demand) -> Result<Matrix, ImportError> {
+        let name = &demand.name;
+        let (rows, width) = (dimension(demand, 0), dimension(demand, 1));
+        let is_int4 = demand.kind == PartKind::Int4;
+        let read = |row: u32| -> Result<Vec<Dyadic>, ImportError> {
+            let mut out = vec![];
+            self.tensors.read_row(name, row, width, &mut out)?;
+            self.balance.matrix_row(name, row, &mut out);
+            self.fold(name, ".query", &mut out);
+            Ok(out)
+        };
+        let maxima = (0..rows).into_par_iter().map(|row| read(row).map(|row| quantise::max(&row)));
+        let max = maxima.try_reduce(Dyadic::default, |a, b| Ok(a.max_magnitude(b)))?;
+        let scale_bits = quantise::scale_bits(max, is_int4);
+        let scale_bits =
+            scale_bits.ok_or_else(|| ImportError::Magnitude { tensor: name.clone() })?;
+        let mut matrix = Matrix { scale_bits, ..Matrix::default() };
+        for start in (0..rows).step_by(BLOCK_ROWS) {
+            let end = rows.min(start + u32::try_from(BLOCK_ROWS).unwrap_or(rows));
+            let round = |row: u32| -> Result<Row, ImportError> {
+                let row = read(row)?;
+                let round = if is_int4 { quantise::int4 } else { quantise::int8 };
+                Ok(round(&row, scale_bits))
+            };
+            let block: Vec<Row> =
+                (start..end).into_par_iter().map(round).collect::<Result<_, _>>()?;
+            for row in block {
+                matrix.values.extend_from_slice(&row.values);
+                matrix.group_scales.extend_from_slice(&row.group_scales);
+                matrix.scales.extend_from_slice(&row.scale.to_le_bytes());
+            }
+        }
+        Ok(matrix)
+    }
+
+    fn gains(&self, demand: &Demand) -> Result<(Vec<u8>, u32), ImportError> {
+        let mut gains = self.vector(demand)?;
+        self.balance.gains(&demand.name, &mut gains);
+        self.fold(&demand.name, ".query-norm", &mut gains);
+        let refused = || ImportError::Magnitude { tensor: demand.name.clone() };
+        quantise::gains(&gains).ok_or_else(refused)
+    }
+
+    fn bias(&self, demand: &Demand) -> Result<(Vec<u8>, u32), ImportError> {
+        let mut biases = self.vector(demand)?;
+        self.balance.bias(&demand.name, &mut biases);
+        self.fold(&demand.name, ".query.bias", &mut biases);
+        let refused = || ImportError::Magnitude { tensor: demand.name.clone() };
+        quantise::biases(&biases).ok_or_else(refused)
+    }
+
+    /// An encoder's positions, with the type of every token added: all are of the first.
+    fn positions(&self, demand: &Demand) -> Result<(Vec<u8>, u32), ImportError> {
+        let (rows, width) = (dimension(demand, 0), dimension(demand, 1));
+        let (mut all, mut row, mut kind) = (vec![], vec![], vec![]);
+        self.tensors.read_row("token-type", 0, width, &mut kind)?;
+        for index in 0..rows {
+            self.tensors.read_row("position", index, width, &mut row)?;
+            all.extend(row.iter().zip(&kind).map(|(position, kind)| position.plus(*kind)));
+        }
+        let refused = || ImportError::Magnitude { tensor: demand.name.clone() };
+        quantise::gains(&all).ok_or_else(refused)
+    }
+
+    fn vector(&self, demand: &Demand) -> Result<Vec<Dyadic>, ImportError> {
+        let mut out = vec![];
+        self.tensors.read_row(&demand.name, 0, dimension(demand, 0), &mut out)?;
+        Ok(out)
+    }
+
+    /// Attention's division by the root of the head's width is part of what makes the query last.
+    fn fold(&self, name: &str, ending: &str, values: &mut [Dyadic]) {
+        let is_last = ending == ".query-norm" || self.configuration.head_norm_epsilon.is_none();
+        if is_last && name.ends_with(ending) {
+            let factor = inverse_root(self.configuration.head_dim);
+            values.iter_mut().for_each(|value| *value = value.times(factor));
+        }
+    }
 }
 
 /// floor(2^30 / √`head_dim`) · 2^−30.
 fn inverse_root(head_dim: u32) -> Dyadic {
     let root = ((1_u64 << 60) / u64::from(head_dim.max(1))).isqrt();
-    Dyadic { mantissa: root.cast_signed(), exponent: -30 }
+    Dyadic { mantissa: root.into(), exponent: -30 }
 }
 
 fn dimension(demand: &Demand, index: usize) -> u32 {

@@ -90,9 +90,9 @@ fn appraise(manifest: &Manifest) -> Result<(), ModelError> {
         let found = manifest.arithmetic.clone();
         return Err(ModelError::Arithmetic { expected: crate::ARITHMETIC, found });
     }
-    if manifest.family != super::FAMILY {
-        let found = manifest.family.clone();
-        return Err(ModelError::Family { expected: super::FAMILY, found });
+    let expected = manifest.configuration.family();
+    if manifest.family != expected {
+        return Err(ModelError::Family { expected, found: manifest.family.clone() });
     }
     manifest.configuration.appraise()?;
     let demands = layout::demands(&manifest.configuration);
@@ -139,7 +139,7 @@ fn agree(part: &Part, demand: &Demand) -> Result<(), ModelError> {
         return Err(differs(part, "fraction bits", &expected, &part.fraction_bits));
     }
     // Dimensions were compared with a configuration within its limits, so this cannot overflow.
-    let size_bytes = part.shape.iter().product::<u64>() * part.kind.element_bytes();
+    let size_bytes = part.kind.size_bytes(part.shape.iter().product());
     if part.size_bytes != size_bytes {
         return Err(differs(part, "size in bytes", &size_bytes, &part.size_bytes));
     }

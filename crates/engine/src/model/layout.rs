@@ -3,7 +3,9 @@
 use crate::error::ModelError;
 use crate::kernel;
 
-use super::manifest::{Configuration, PartKind};
+use crate::source::Biases;
+
+use super::manifest::{Configuration, PartKind, WeightKind};
 
 /// Fraction bits of the rotation tables: a cosine of one is 2^14.
 pub(crate) const ROTATION_BITS: u32 = 14;
@@ -24,6 +26,10 @@ pub(crate) const GAIN_BITS_MAX: u32 = 30;
 pub(crate) const RESIDUAL_BITS_MAX: u32 = 24;
 /// Most fraction bits of the logits.
 pub(crate) const LOGIT_BITS_MAX: u32 = 20;
+/// Fraction bits to which a head is rescaled before its norm if it has more.
+pub(crate) const HEAD_NORM_BITS: u32 = 24;
+/// Largest magnitude of a bias: 2^29 − 1, so that with a value below 2^30 it stays below 2^31.
+pub(crate) const BIAS_MAX: i32 = (1 << 29) - 1;
 /// Largest epsilon: with the squares below 2^60 their sum stays below 2^61.
 pub(crate) const NORM_EPSILON_MAX: u64 = 1 << 60;
 
@@ -34,6 +40,8 @@ const ROW_LEN_MAX: u32 = 1 << 16;
 const VOCABULARY_MAX: u32 = 1 << 20;
 const LAYERS_MAX: u32 = 256;
 const CONTEXT_MAX: u32 = 1 << 17;
+/// Longest text of an encoder, which is computed in one pass.
+const ENCODER_CONTEXT_MAX: u32 = 1 << 12;
 
 /// What the file must hold at one place of its list of parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,40 +55,73 @@ pub(crate) struct Demand {
     pub(crate) size_bytes_max: u64,
 }
 
-/// Names of a layer's matrices in their order, with rows and width.
-pub(crate) fn layer_matrices(c: &Configuration) -> [(&'static str, u32, u32); 7] {
-    [
-        ("query", c.query_rows(), c.width),
-        ("key", c.kv_rows(), c.width),
-        ("value", c.kv_rows(), c.width),
-        ("output", c.width, c.query_rows()),
-        ("gate", c.hidden, c.width),
-        ("up", c.hidden, c.width),
-        ("down", c.width, c.hidden),
-    ]
+/// A matrix of a layer: its name, rows, width and whether it has a bias.
+pub(crate) type LayerMatrix = (&'static str, u32, u32, bool);
+
+/// A layer's matrices in their order; an encoder has no gate.
+pub(crate) fn layer_matrices(c: &Configuration) -> Vec<LayerMatrix> {
+    let Biases { query_key_value, output, feed_forward } = c.biases;
+    let mut all = vec![
+        ("query", c.query_rows(), c.width, query_key_value),
+        ("key", c.kv_rows(), c.width, query_key_value),
+        ("value", c.kv_rows(), c.width, query_key_value),
+        ("output", c.width, c.query_rows(), output),
+        ("gate", c.hidden, c.width, feed_forward),
+        ("up", c.hidden, c.width, feed_forward),
+        ("down", c.width, c.hidden, feed_forward),
+    ];
+    all.retain(|(name, ..)| c.pooling.is_none() || *name != "gate");
+    all
+}
+
+/// Whether a layer's matrix of that width is stored in int4.
+pub(crate) const fn is_int4(c: &Configuration, width: u32) -> bool {
+    matches!(c.weights, WeightKind::Int4) && width.is_multiple_of(kernel::GROUP as u32)
 }
 
 /// Every part of a model with this configuration, in order.
 pub(crate) fn demands(c: &Configuration) -> Vec<Demand> {
+    let is_encoder = c.pooling.is_some();
     let mut all = vec![];
     matrix(&mut all, "embedding", c.vocabulary, c.width);
+    if is_encoder {
+        gains(&mut all, "position".to_owned(), &[c.context, c.width]);
+        norm(&mut all, "embedding-norm", c);
+    }
     for layer in 0..c.layers {
-        gains(&mut all, format!("layer.{layer}.attention-norm"), c.width);
-        gains(&mut all, format!("layer.{layer}.feed-forward-norm"), c.width);
-        for (name, rows, width) in layer_matrices(c) {
-            matrix(&mut all, &format!("layer.{layer}.{name}"), rows, width);
+        norm(&mut all, &format!("layer.{layer}.attention-norm"), c);
+        norm(&mut all, &format!("layer.{layer}.feed-forward-norm"), c);
+        if c.head_norm_epsilon.is_some() {
+            gains(&mut all, format!("layer.{layer}.query-norm"), &[c.head_dim]);
+            gains(&mut all, format!("layer.{layer}.key-norm"), &[c.head_dim]);
+        }
+        for (name, rows, width, has_bias) in layer_matrices(c) {
+            let name = format!("layer.{layer}.{name}");
+            if is_int4(c, width) {
+                matrix_of_groups(&mut all, &name, rows, width);
+            } else {
+                matrix(&mut all, &name, rows, width);
+            }
+            if has_bias {
+                bias(&mut all, format!("{name}.bias"), rows);
+            }
         }
     }
-    gains(&mut all, "final-norm".to_owned(), c.width);
-    if !c.tied {
-        matrix(&mut all, "head", c.vocabulary, c.width);
-    }
-    let rotation = [c.context.into(), u64::from(c.head_dim / 2)];
     let entries = [TABLE_LEN];
-    table(&mut all, "rotation-cosine", PartKind::Int16, &rotation, ROTATION_BITS);
-    table(&mut all, "rotation-sine", PartKind::Int16, &rotation, ROTATION_BITS);
-    table(&mut all, "exponential", PartKind::Uint16, &entries, EXPONENTIAL_BITS);
-    table(&mut all, "silu", PartKind::Int16, &entries, GATE_BITS);
+    if is_encoder {
+        table(&mut all, "exponential", PartKind::Uint16, &entries, EXPONENTIAL_BITS);
+        table(&mut all, "gelu", PartKind::Int16, &entries, GATE_BITS);
+    } else {
+        norm(&mut all, "final-norm", c);
+        if !c.tied {
+            matrix(&mut all, "head", c.vocabulary, c.width);
+        }
+        let rotation = [c.context.into(), u64::from(c.head_dim / 2)];
+        table(&mut all, "rotation-cosine", PartKind::Int16, &rotation, ROTATION_BITS);
+        table(&mut all, "rotation-sine", PartKind::Int16, &rotation, ROTATION_BITS);
+        table(&mut all, "exponential", PartKind::Uint16, &entries, EXPONENTIAL_BITS);
+        table(&mut all, "silu", PartKind::Int16, &entries, GATE_BITS);
+    }
     text(&mut all, "tokenizer.json", 1 << 26);
     text(&mut all, "chat-template", 1 << 20);
     all
@@ -88,17 +129,43 @@ pub(crate) fn demands(c: &Configuration) -> Vec<Demand> {
 
 fn matrix(all: &mut Vec<Demand>, name: &str, rows: u32, width: u32) {
     table(all, name, PartKind::Int8, &[rows.into(), width.into()], 0);
+    scales(all, name, rows);
+}
+
+fn matrix_of_groups(all: &mut Vec<Demand>, name: &str, rows: u32, width: u32) {
+    let groups = u64::from(width) / kernel::GROUP as u64;
+    table(all, name, PartKind::Int4, &[rows.into(), width.into()], 0);
+    table(all, &format!("{name}.group-scale"), PartKind::Uint8, &[rows.into(), groups], 0);
+    scales(all, name, rows);
+}
+
+fn scales(all: &mut Vec<Demand>, name: &str, rows: u32) {
     table(all, &format!("{name}.scale"), PartKind::Int16, &[rows.into()], 0);
     if let Some(scale) = all.last_mut() {
         scale.fraction_bits_max = SCALE_BITS_MAX;
     }
 }
 
-fn gains(all: &mut Vec<Demand>, name: String, width: u32) {
+/// The gains of a norm and, of a layer norm, its bias.
+fn norm(all: &mut Vec<Demand>, name: &str, c: &Configuration) {
+    gains(all, name.to_owned(), &[c.width]);
+    if c.pooling.is_some() {
+        bias(all, format!("{name}.bias"), c.width);
+    }
+}
+
+fn bias(all: &mut Vec<Demand>, name: String, len: u32) {
+    table(all, &name, PartKind::Int32, &[len.into()], 0);
+    if let Some(bias) = all.last_mut() {
+        bias.fraction_bits_max = SCALE_BITS_MAX;
+    }
+}
+
+fn gains(all: &mut Vec<Demand>, name: String, shape: &[u32]) {
     all.push(Demand {
         name,
         kind: PartKind::Int16,
-        shape: vec![width.into()],
+        shape: shape.iter().map(|size| u64::from(*size)).collect(),
         fraction_bits_min: 0,
         fraction_bits_max: GAIN_BITS_MAX,
         size_bytes_max: u64::MAX,
@@ -152,6 +219,17 @@ impl Configuration {
             ROW_LEN_MAX.into(),
         )?;
         range("norm_epsilon", self.norm_epsilon, 0, NORM_EPSILON_MAX)?;
+        if let Some(epsilon) = self.head_norm_epsilon {
+            range("head_norm_epsilon", epsilon, 0, NORM_EPSILON_MAX)?;
+        }
+        if let Some(window) = self.window {
+            range("window", window.len.into(), 1, CONTEXT_MAX.into())?;
+            let last = u64::from(self.layers) - 1;
+            range("first layer with a window", window.first_layer.into(), 0, last)?;
+        }
+        if self.pooling.is_some() {
+            self.appraise_encoder()?;
+        }
         multiple("head_dim", self.head_dim, 2)?;
         multiple("heads", self.heads, self.kv_heads)?;
         for token in self.begin_token.iter().chain(&self.end_tokens) {
@@ -161,6 +239,28 @@ impl Configuration {
             return Ok(());
         }
         Err(ModelError::EndTokens)
+    }
+
+    /// What a decoder alone has, an encoder must not claim; it has biases everywhere.
+    fn appraise_encoder(&self) -> Result<(), ModelError> {
+        let Biases { query_key_value, output, feed_forward } = self.biases;
+        for (field, found, expected) in [
+            ("tied embedding of an encoder", u64::from(self.tied), 0),
+            ("logit_bits of an encoder", self.logit_bits.into(), 0),
+            ("end tokens of an encoder", self.end_tokens.len() as u64, 0),
+            ("begin token of an encoder", u64::from(self.begin_token.is_some()), 0),
+            ("head norms of an encoder", u64::from(self.head_norm_epsilon.is_some()), 0),
+            ("window of an encoder", u64::from(self.window.is_some()), 0),
+            ("kv_heads of an encoder", self.kv_heads.into(), self.heads.into()),
+            (
+                "biases of an encoder",
+                [query_key_value, output, feed_forward].map(u64::from).iter().sum(),
+                3,
+            ),
+        ] {
+            range(field, found, expected, expected)?;
+        }
+        range("context of an encoder", self.context.into(), 1, ENCODER_CONTEXT_MAX.into())
     }
 }
 

@@ -3,8 +3,10 @@
 use tally_core::Digest;
 use tally_core::cbor::{Cbor, CborError, Decoder, Encoder};
 
+use crate::source::{Biases, Pooling, PoolingKind, Window};
+
 /// Version of the container that this crate reads and writes.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+pub(crate) const FORMAT_VERSION: u64 = 2;
 /// Longest name or identifier in a manifest, in bytes.
 pub(super) const TEXT_BYTES_MAX: u64 = 256;
 /// Most source files.
@@ -29,7 +31,7 @@ pub struct Manifest {
     pub parts: Vec<Part>,
 }
 
-/// The numbers of a decoder of the Llama family.
+/// The numbers of a model: a decoder, or an encoder if it has a pooling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// Tokens in the vocabulary.
@@ -64,6 +66,37 @@ pub struct Configuration {
     pub begin_text: String,
     /// What the chat template knows as `eos_token`; empty if the model has none.
     pub end_text: String,
+    /// How the layers' matrices are stored.
+    pub weights: WeightKind,
+    /// Which linear layers add a bias.
+    pub biases: Biases,
+    /// round(epsilon · `head_dim` · 2^48) of the norms of query and key heads, if there are any.
+    pub head_norm_epsilon: Option<u64>,
+    /// How far back attention sees in some of the layers, if not to the beginning.
+    pub window: Option<Window>,
+    /// How an encoder makes one vector of a text; none for a decoder.
+    pub pooling: Option<Pooling>,
+}
+
+/// How the matrices of the layers are stored; embedding and head are always int8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightKind {
+    /// int8 rows.
+    #[default]
+    Int8,
+    /// int4 in groups of 32 with integer scales, for matrices whose width is a multiple of 32.
+    Int4,
+}
+
+impl WeightKind {
+    /// Bits of an element, as the configuration names the kind.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Int8 => 8,
+            Self::Int4 => 4,
+        }
+    }
 }
 
 impl Configuration {
@@ -78,6 +111,18 @@ impl Configuration {
     pub const fn kv_rows(&self) -> u32 {
         self.kv_heads * self.head_dim
     }
+
+    /// The family's name: what kind of computation the parts are for.
+    #[must_use]
+    pub const fn family(&self) -> &'static str {
+        if self.pooling.is_some() { "encoder" } else { "decoder" }
+    }
+
+    /// How many positions before its own a token of this layer sees, and its own; 0 for all.
+    pub(crate) fn window_of(&self, layer: usize) -> usize {
+        let window = self.window.filter(|window| layer >= window.first_layer as usize);
+        window.map_or(0, |window| window.len as usize)
+    }
 }
 
 /// Where a model came from.
@@ -89,6 +134,8 @@ pub struct Provenance {
     pub version: String,
     /// The files it was made from, by increasing name.
     pub sources: Vec<SourceFile>,
+    /// SHA-256 of the text that chose the residual stream's fraction bits.
+    pub calibration: Digest,
 }
 
 /// A file that a model was made from.
@@ -113,6 +160,12 @@ pub enum PartKind {
     Uint16,
     /// UTF-8 text.
     Text,
+    /// Pairs of 4-bit integers, −8 to 7, as the kernels read them.
+    Int4,
+    /// Unsigned bytes, 1 to 127.
+    Uint8,
+    /// Signed 32-bit integers, little-endian.
+    Int32,
 }
 
 impl PartKind {
@@ -124,15 +177,20 @@ impl PartKind {
             Self::Int16 => 2,
             Self::Uint16 => 3,
             Self::Text => 4,
+            Self::Int4 => 5,
+            Self::Uint8 => 6,
+            Self::Int32 => 7,
         }
     }
 
-    /// Size of one element.
+    /// Size of that many elements.
     #[must_use]
-    pub const fn element_bytes(self) -> u64 {
+    pub const fn size_bytes(self, elements: u64) -> u64 {
         match self {
-            Self::Int8 | Self::Text => 1,
-            Self::Int16 | Self::Uint16 => 2,
+            Self::Int4 => elements / 2,
+            Self::Int8 | Self::Uint8 | Self::Text => elements,
+            Self::Int16 | Self::Uint16 => 2 * elements,
+            Self::Int32 => 4 * elements,
         }
     }
 
@@ -142,10 +200,10 @@ impl PartKind {
             2 => Ok(Self::Int16),
             3 => Ok(Self::Uint16),
             4 => Ok(Self::Text),
-            found => Err(CborError::Value {
-                what: "part kind",
-                found: i64::try_from(found).unwrap_or(i64::MAX),
-            }),
+            5 => Ok(Self::Int4),
+            6 => Ok(Self::Uint8),
+            7 => Ok(Self::Int32),
+            found => Err(value("part kind", found)),
         }
     }
 }
@@ -157,6 +215,9 @@ impl std::fmt::Display for PartKind {
             Self::Int16 => "int16",
             Self::Uint16 => "uint16",
             Self::Text => "text",
+            Self::Int4 => "int4",
+            Self::Uint8 => "uint8",
+            Self::Int32 => "int32",
         })
     }
 }
@@ -206,8 +267,7 @@ impl Cbor for Manifest {
         map.require(decoder, 1)?;
         let version = decoder.uint()?;
         if version != FORMAT_VERSION {
-            let found = i64::try_from(version).unwrap_or(i64::MAX);
-            return Err(CborError::Value { what: "format version", found });
+            return Err(value("format version", version));
         }
         map.require(decoder, 2)?;
         let arithmetic = decoder.text("arithmetic", TEXT_BYTES_MAX)?.to_owned();
@@ -236,7 +296,13 @@ impl Cbor for Configuration {
             self.head_dim,
             self.context,
         ];
-        encoder.map(15 + usize::from(self.begin_token.is_some()));
+        let optional = [
+            self.begin_token.is_some(),
+            self.head_norm_epsilon.is_some(),
+            self.window.is_some(),
+            self.pooling.is_some(),
+        ];
+        encoder.map(17 + optional.into_iter().filter(|is_there| *is_there).count());
         for (key, number) in (1..).zip(numbers) {
             encoder.key(key).uint(number.into());
         }
@@ -250,6 +316,18 @@ impl Cbor for Configuration {
         encoder.key(14).text(&self.begin_text).key(15).text(&self.end_text);
         if let Some(token) = self.begin_token {
             encoder.key(16).uint(token.into());
+        }
+        let Biases { query_key_value, output, feed_forward } = self.biases;
+        encoder.key(17).uint(self.weights.bits().into());
+        encoder.key(18).array(3).bool(query_key_value).bool(output).bool(feed_forward);
+        if let Some(epsilon) = self.head_norm_epsilon {
+            encoder.key(19).uint(epsilon);
+        }
+        if let Some(Window { len, first_layer }) = self.window {
+            encoder.key(20).array(2).uint(len.into()).uint(first_layer.into());
+        }
+        if let Some(Pooling { kind, is_normalised }) = self.pooling {
+            encoder.key(21).array(2).uint(pooling_code(kind)).bool(is_normalised);
         }
     }
 
@@ -286,6 +364,27 @@ impl Cbor for Configuration {
             true => Some(decoder.u32("begin token")?),
             false => None,
         };
+        map.require(decoder, 17)?;
+        let weights = weight_kind(decoder)?;
+        map.require(decoder, 18)?;
+        decoder.array_exact("biases", 3)?;
+        let biases = Biases {
+            query_key_value: decoder.bool()?,
+            output: decoder.bool()?,
+            feed_forward: decoder.bool()?,
+        };
+        let head_norm_epsilon = match map.optional(decoder, 19)? {
+            true => Some(decoder.uint()?),
+            false => None,
+        };
+        let window = match map.optional(decoder, 20)? {
+            true => Some(window(decoder)?),
+            false => None,
+        };
+        let pooling = match map.optional(decoder, 21)? {
+            true => Some(pooling(decoder)?),
+            false => None,
+        };
         map.end(decoder)?;
         Ok(Self {
             vocabulary,
@@ -304,18 +403,59 @@ impl Cbor for Configuration {
             end_tokens,
             begin_text,
             end_text,
+            weights,
+            biases,
+            head_norm_epsilon,
+            window,
+            pooling,
         })
     }
 }
 
+fn weight_kind(decoder: &mut Decoder<'_>) -> Result<WeightKind, CborError> {
+    match decoder.uint_up_to("bits of a weight", 8)? {
+        8 => Ok(WeightKind::Int8),
+        4 => Ok(WeightKind::Int4),
+        found => Err(value("bits of a weight", found)),
+    }
+}
+
+fn window(decoder: &mut Decoder<'_>) -> Result<Window, CborError> {
+    decoder.array_exact("window", 2)?;
+    let len = decoder.u32("window length")?;
+    Ok(Window { len, first_layer: decoder.u32("first layer with a window")? })
+}
+
+const fn pooling_code(kind: PoolingKind) -> u64 {
+    match kind {
+        PoolingKind::Mean => 1,
+        PoolingKind::Cls => 2,
+    }
+}
+
+fn pooling(decoder: &mut Decoder<'_>) -> Result<Pooling, CborError> {
+    decoder.array_exact("pooling", 2)?;
+    let kind = match decoder.uint_up_to("kind of pooling", 255)? {
+        1 => PoolingKind::Mean,
+        2 => PoolingKind::Cls,
+        found => return Err(value("kind of pooling", found)),
+    };
+    Ok(Pooling { kind, is_normalised: decoder.bool()? })
+}
+
+fn value(what: &'static str, found: u64) -> CborError {
+    CborError::Value { what, found: i64::try_from(found).unwrap_or(i64::MAX) }
+}
+
 impl Cbor for Provenance {
     fn encode_into(&self, encoder: &mut Encoder) {
-        encoder.map(3).key(1).text(&self.converter).key(2).text(&self.version);
+        encoder.map(4).key(1).text(&self.converter).key(2).text(&self.version);
         encoder.key(3).array(self.sources.len());
         for source in &self.sources {
             encoder.array(3).text(&source.name).uint(source.size_bytes);
             encoder.bytes(source.digest.as_bytes());
         }
+        encoder.key(4).bytes(self.calibration.as_bytes());
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
@@ -331,8 +471,10 @@ impl Cbor for Provenance {
             let size_bytes = decoder.uint()?;
             Ok(SourceFile { name, size_bytes, digest: decoder.digest("source digest")? })
         })?;
+        map.require(decoder, 4)?;
+        let calibration = decoder.digest("calibration digest")?;
         map.end(decoder)?;
-        Ok(Self { converter, version, sources })
+        Ok(Self { converter, version, sources, calibration })
     }
 }
 
