@@ -5,8 +5,6 @@
 //! mantissa · 2^exponent, decimals from their own digits; no float), and what this engine would
 //! compute otherwise than the folder means is refused by name. Nothing is converted here.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
 use tally_core::Digest;
@@ -15,7 +13,10 @@ pub mod config;
 pub mod decimal;
 pub mod element;
 pub mod error;
+mod folder;
 mod json;
+mod modules;
+pub mod safetensors;
 pub mod tensors;
 #[cfg(test)]
 mod tests;
@@ -32,14 +33,15 @@ pub use tensors::Shape;
 pub use text::SourceText;
 pub use weights::{Tensor, Weights};
 
+use folder::Folder;
+use modules::Modules;
+
 /// Most bytes of `config.json`.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Most bytes of `tokenizer.json`; the largest published ones have about 30 MB.
 pub const TOKENIZER_BYTES_MAX: u64 = 1 << 26;
 /// Most bytes of `tokenizer_config.json` and of `chat_template.jinja`.
 pub const TOKENIZER_CONFIG_BYTES_MAX: u64 = 1 << 22;
-/// Most bytes of `model.safetensors`, which is held in memory.
-pub const WEIGHTS_BYTES_MAX: u64 = 1 << 36;
 
 /// A file of the folder that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,76 +70,38 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a folder with `config.json`, `model.safetensors`, `tokenizer.json` and, where they
-    /// exist, `tokenizer_config.json` and `chat_template.jinja`.
+    /// Reads a folder with `config.json`, `tokenizer.json`, weights in one file or in shards and,
+    /// where they exist, `generation_config.json`, `tokenizer_config.json` and
+    /// `chat_template.jinja`; for an encoder also the files of sentence-transformers.
     ///
     /// # Errors
     /// See [`SourceError`]: the first fault found, naming file, field or tensor.
-    pub fn read(folder: &Path) -> Result<Self, SourceError> {
-        let mut files = Vec::new();
-        let mut read = |name: &str, limit| read_file(folder, name, limit, &mut files);
-        let config = SourceConfig::parse(&required(&mut read, "config.json", CONFIG_BYTES_MAX)?)?;
-        let tokenizer = required(&mut read, "tokenizer.json", TOKENIZER_BYTES_MAX)?;
-        let template = read("chat_template.jinja", TOKENIZER_CONFIG_BYTES_MAX)?;
-        let text = read("tokenizer_config.json", TOKENIZER_CONFIG_BYTES_MAX)?;
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        let mut folder = Folder::new(path);
+        let modules = folder.read("modules.json", CONFIG_BYTES_MAX)?;
+        let modules = modules.map(|bytes| Modules::parse(&bytes)).transpose()?;
+        let prefix = modules.as_ref().map_or("", |modules| modules.prefix.as_str());
+        let named = |name: &str| format!("{prefix}{name}");
+        let bytes = folder.require(&named("config.json"), CONFIG_BYTES_MAX)?;
+        let mut config = SourceConfig::parse(&bytes)?;
+        let tokenizer = folder.require(&named("tokenizer.json"), TOKENIZER_BYTES_MAX)?;
+        let template = folder.read(&named("chat_template.jinja"), TOKENIZER_CONFIG_BYTES_MAX)?;
+        let text = folder.read(&named("tokenizer_config.json"), TOKENIZER_CONFIG_BYTES_MAX)?;
+        match (&modules, config.architecture) {
+            (Some(modules), Architecture::Bert) => {
+                modules.complete(&mut folder, &mut config, text.as_deref())?;
+            }
+            (None, Architecture::Bert) => return Err(folder::not_found("modules.json")),
+            // Sentence encoders of other families pool what a decoder computes.
+            (Some(_), _) => return Err(SourceError::DecoderModules),
+            (None, _) => {
+                if let Some(bytes) = folder.read("generation_config.json", CONFIG_BYTES_MAX)? {
+                    config::add_end_tokens(&mut config, &bytes)?;
+                }
+            }
+        }
         let text = SourceText::parse(text.as_deref(), template)?;
-        let Some(bytes) = read("model.safetensors", WEIGHTS_BYTES_MAX)? else {
-            return Err(missing_weights(folder));
-        };
-        let weights = Weights::parse(bytes, &config)?;
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { config, weights, tokenizer, text, files })
+        let weights = safetensors::read(&mut folder, prefix, &config)?;
+        Ok(Self { config, weights, tokenizer, text, files: folder.into_files() })
     }
-}
-
-fn required(
-    read: &mut impl FnMut(&str, u64) -> Result<Option<Vec<u8>>, SourceError>,
-    name: &str,
-    limit: u64,
-) -> Result<Vec<u8>, SourceError> {
-    read(name, limit)?
-        .ok_or(SourceError::Read { file: name.to_owned(), kind: io::ErrorKind::NotFound })
-}
-
-fn missing_weights(folder: &Path) -> SourceError {
-    if folder.join("model.safetensors.index.json").exists() {
-        return SourceError::Sharded;
-    }
-    SourceError::Read { file: "model.safetensors".to_owned(), kind: io::ErrorKind::NotFound }
-}
-
-/// The content of a regular file of at most `limit` bytes; `None` if there is none of that name.
-fn read_file(
-    folder: &Path,
-    name: &str,
-    limit: u64,
-    files: &mut Vec<SourceFile>,
-) -> Result<Option<Vec<u8>>, SourceError> {
-    let failed = |error: io::Error| SourceError::Read { file: name.to_owned(), kind: error.kind() };
-    let path = folder.join(name);
-    // Asked before opening, since opening a pipe would wait for its writer.
-    match path.metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-        Ok(found) if !found.is_file() => {
-            return Err(SourceError::NotAFile { file: name.to_owned() });
-        }
-        Ok(found) if found.len() > limit => {
-            return Err(SourceError::TooLarge { file: name.to_owned(), limit, found: found.len() });
-        }
-        Ok(_) => {}
-    }
-    let file = File::open(&path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let size_bytes = bytes.len() as u64;
-    if size_bytes > limit {
-        return Err(SourceError::TooLarge { file: name.to_owned(), limit, found: size_bytes });
-    }
-    files.push(SourceFile {
-        name: name.to_owned(),
-        size_bytes,
-        digest: Digest::of_content(&bytes),
-    });
-    Ok(Some(bytes))
 }

@@ -1,9 +1,15 @@
-//! `config.json` of a Llama: its shape, and the refusal of what would be computed otherwise.
+//! What a model computes: its shape and features, and `config.json`, which states them.
+//!
+//! What would be computed otherwise than the file means is refused by name.
 
 use super::decimal::Decimal;
 use super::element::Dyadic;
-use super::error::SourceError;
+use super::error::{SourceError, shown};
 use super::json::Fields;
+
+mod decoder;
+mod encoder;
+mod rotation;
 
 const FILE: &str = "config.json";
 
@@ -19,18 +25,26 @@ pub const HEAD_DIM_MAX: u32 = 1 << 12;
 pub const VOCABULARY_MAX: u32 = 1 << 20;
 /// Longest context, in positions.
 pub const POSITIONS_MAX: u32 = 1 << 22;
+/// Most types of text of an encoder.
+pub const TYPES_MAX: u32 = 1 << 10;
 /// Most end tokens.
 pub const END_TOKENS_MAX: usize = 64;
 
 /// Fields that do not change what a trained model computes.
 const IGNORED: &[&str] = &[
+    "_attn_implementation_autoset",
     "_name_or_path",
     "architectures",
     "attention_dropout",
+    "auto_map",
     "dtype",
+    "embd_pdrop",
     "initializer_range",
+    "is_llama_config",
     "pad_token_id",
+    "resid_pdrop",
     "torch_dtype",
+    "transformers.js_config",
     "transformers_version",
     "use_cache",
 ];
@@ -147,6 +161,8 @@ pub struct SourceConfig {
     pub vocabulary_size: u32,
     /// Positions of the context.
     pub context_len: u32,
+    /// Rows of an encoder's embedding of positions, of which it may use fewer; zero for a decoder.
+    pub position_count: u32,
     /// Rows of an encoder's embedding of text types; zero for a decoder.
     pub token_type_count: u32,
     /// What the norms add to the mean square, or to the variance.
@@ -170,93 +186,42 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// Parses `config.json`.
+    /// Parses `config.json`; how an encoder's vector is made is not in it.
     ///
     /// # Errors
     /// A missing, mistyped or unknown field, a number out of range, or a feature that is not
     /// computed here.
     pub fn parse(bytes: &[u8]) -> Result<Self, SourceError> {
         let mut fields = Fields::parse(FILE, bytes)?;
-        refuse_features(&mut fields)?;
-        let hidden_size = required(&mut fields, "hidden_size", WIDTH_MAX)?;
-        let head_count = required(&mut fields, "num_attention_heads", HEADS_MAX)?;
-        let kv_head_count = fields.integer("num_key_value_heads", 1, HEADS_MAX)?;
-        let kv_head_count = kv_head_count.unwrap_or(head_count);
-        divide("num_attention_heads", head_count, kv_head_count)?;
-        let head_dim = match fields.integer("head_dim", 2, HEAD_DIM_MAX)? {
-            Some(head_dim) => head_dim,
-            None => divide("hidden_size", hidden_size, head_count)?,
-        };
-        divide("head_dim", head_dim, 2)?;
-        let rms_norm_eps = fields.decimal("rms_norm_eps")?;
-        let vocabulary_size = required(&mut fields, "vocab_size", VOCABULARY_MAX)?;
-        let config = Self {
-            architecture: Architecture::Llama,
-            hidden_size,
-            intermediate_size: required(&mut fields, "intermediate_size", WIDTH_MAX)?,
-            layer_count: required(&mut fields, "num_hidden_layers", LAYERS_MAX)?,
-            head_count,
-            kv_head_count,
-            head_dim,
-            vocabulary_size,
-            context_len: required(&mut fields, "max_position_embeddings", POSITIONS_MAX)?,
-            token_type_count: 0,
-            norm_eps: rms_norm_eps.ok_or_else(|| fields.missing("rms_norm_eps"))?,
-            rotation: Some(Rotation {
-                theta: rope_theta(&mut fields)?,
-                scaling: RotationScaling::None,
+        let field = "model_type";
+        let found: Option<String> = fields.optional(field, "a text")?;
+        let found = found.ok_or_else(|| fields.missing(field))?;
+        let config = match found.as_str() {
+            "llama" => decoder::parse(&mut fields, Architecture::Llama),
+            "mistral" => decoder::parse(&mut fields, Architecture::Mistral),
+            "qwen2" => decoder::parse(&mut fields, Architecture::Qwen2),
+            "qwen3" => decoder::parse(&mut fields, Architecture::Qwen3),
+            "phi3" => decoder::parse(&mut fields, Architecture::Phi3),
+            "bert" => encoder::parse(&mut fields),
+            other => Err(SourceError::Feature {
+                file: FILE.to_owned(),
+                field,
+                found: shown(other),
+                supported: "llama, mistral, qwen2, qwen3, phi3 or bert",
             }),
-            window: None,
-            biases: Biases::default(),
-            has_head_norms: false,
-            is_head_tied: fields
-                .optional("tie_word_embeddings", "true or false")?
-                .unwrap_or_default(),
-            begin_token: fields.integer("bos_token_id", 0, vocabulary_size - 1)?,
-            end_tokens: end_tokens(&mut fields, vocabulary_size)?,
-            pooling: None,
-        };
+        }?;
         fields.refuse_rest(IGNORED)?;
         Ok(config)
     }
 }
 
-fn refuse_features(fields: &mut Fields) -> Result<(), SourceError> {
-    let mut is_llama = false;
-    if let Some(found) = fields.optional::<String>("model_type", "a text")? {
-        is_llama = found == "llama";
-        if !is_llama {
-            let found = super::error::shown(&found);
-            return Err(SourceError::Feature { field: "model_type", found, supported: "llama" });
-        }
-    }
-    if !is_llama {
-        return Err(fields.missing("model_type"));
-    }
-    fields.refuse_unless("hidden_act", &["\"silu\""], "\"silu\"")?;
-    for field in ["attention_bias", "mlp_bias"] {
-        fields.refuse_unless(field, &["false"], "false")?;
-    }
-    for field in ["rope_scaling", "sliding_window", "quantization_config", "layer_types"] {
-        fields.refuse_unless(field, &[], "null")?;
-    }
-    for field in ["pretraining_tp", "partial_rotary_factor"] {
-        fields.refuse_unless(field, &["1", "1.0"], "1")?;
-    }
+/// Adds the end tokens of `generation_config.json`, of which chats often have more.
+pub(super) fn add_end_tokens(config: &mut SourceConfig, bytes: &[u8]) -> Result<(), SourceError> {
+    let mut fields = Fields::parse("generation_config.json", bytes)?;
+    config.end_tokens.extend(end_tokens(&mut fields, config.vocabulary_size)?);
+    config.end_tokens.sort_unstable();
+    config.end_tokens.dedup();
     Ok(())
-}
-
-/// `rope_theta`, or the one in `rope_parameters`, or the family's default of 10,000.
-fn rope_theta(fields: &mut Fields) -> Result<Decimal, SourceError> {
-    let mut theta = fields.decimal("rope_theta")?;
-    if let Some(mut parameters) = fields.object("rope_parameters")? {
-        parameters.refuse_unless("rope_type", &["\"default\""], "\"default\"")?;
-        parameters.refuse_unless("partial_rotary_factor", &["1", "1.0"], "1")?;
-        theta = parameters.decimal("rope_theta")?.or(theta);
-        parameters.refuse_rest(&[])?;
-    }
-    let default = Decimal::new(1, 4).ok_or_else(|| fields.missing("rope_theta"))?;
-    Ok(theta.unwrap_or(default))
 }
 
 /// `eos_token_id`: one token or a list.
@@ -273,8 +238,9 @@ fn end_tokens(fields: &mut Fields, vocabulary_size: u32) -> Result<Vec<u32>, Sou
         Some(EndTokens::One(token)) => vec![token],
         Some(EndTokens::Several(tokens)) => tokens,
     };
+    let file = fields.file().to_owned();
     let out_of_range = |field, found, minimum, maximum| SourceError::FieldRange {
-        file: FILE.to_owned(),
+        file: file.clone(),
         field,
         found,
         minimum,
@@ -299,9 +265,11 @@ fn required(fields: &mut Fields, field: &'static str, maximum: u32) -> Result<u3
     fields.integer(field, 1, maximum)?.ok_or_else(|| fields.missing(field))
 }
 
-fn divide(field: &'static str, found: u32, divisor: u32) -> Result<u32, SourceError> {
+/// found / divisor, which must be whole.
+fn divide(file: &str, field: &'static str, found: u32, divisor: u32) -> Result<u32, SourceError> {
     if !found.is_multiple_of(divisor) {
-        return Err(SourceError::Divisibility { field, found, divisor });
+        let file = file.to_owned();
+        return Err(SourceError::Divisibility { file, field, found, divisor });
     }
     Ok(found / divisor)
 }

@@ -34,11 +34,51 @@ pub enum SourceError {
         /// Its size in bytes.
         found: u64,
     },
-    /// The weights are split over several files, which is not supported yet.
+    /// A name in a list of files or modules that is not that of a file beside it.
     #[error(
-        "the weights are split by model.safetensors.index.json, expected one model.safetensors"
+        "{file} names {found}, expected a plain name of letters, digits, \".\", \"-\" or \"_\""
     )]
-    Sharded,
+    Name {
+        /// The list.
+        file: String,
+        /// The name, shortened.
+        found: String,
+    },
+    /// More files than any model is split into.
+    #[error("{file} names {found} files, the limit is {limit}")]
+    ShardCount {
+        /// The list.
+        file: String,
+        /// The limit.
+        limit: usize,
+        /// How many it names.
+        found: usize,
+    },
+    /// The list of shards and a shard disagree about a tensor.
+    #[error("{file} places tensor {tensor} in {listed}, it lies in {found}")]
+    ShardTensor {
+        /// The list.
+        file: String,
+        /// The tensor, shortened.
+        tensor: String,
+        /// The shard it is listed for; "no file" if for none.
+        listed: String,
+        /// The shard it lies in; "no file" if in none.
+        found: String,
+    },
+    /// A module of a sentence encoder that is not computed here.
+    #[error("modules.json has {found} as module {index}, expected {expected}")]
+    Module {
+        /// Index of the module, from 0.
+        index: usize,
+        /// Its type, shortened.
+        found: String,
+        /// What is supported there.
+        expected: &'static str,
+    },
+    /// Modules of a sentence encoder around a decoder.
+    #[error("modules.json stands beside a decoder's config.json, expected a model_type of bert")]
+    DecoderModules,
     /// A file is not UTF-8.
     #[error("{file} is not UTF-8 from byte {offset}")]
     NotUtf8 {
@@ -92,8 +132,10 @@ pub enum SourceError {
         maximum: u64,
     },
     /// A number does not divide into whole parts.
-    #[error("config.json has {field} = {found}, it must be a multiple of {divisor}")]
+    #[error("{file} has {field} = {found}, it must be a multiple of {divisor}")]
     Divisibility {
+        /// The file.
+        file: String,
         /// The field.
         field: &'static str,
         /// Its value.
@@ -102,8 +144,10 @@ pub enum SourceError {
         divisor: u32,
     },
     /// A feature that this engine does not compute.
-    #[error("config.json has {field} = {found}, only {supported} is supported")]
+    #[error("{file} has {field} = {found}, only {supported} is supported")]
     Feature {
+        /// The file.
+        file: String,
         /// The field.
         field: &'static str,
         /// The JSON text found, shortened.
@@ -112,34 +156,32 @@ pub enum SourceError {
         supported: &'static str,
     },
     /// A field whose meaning is not known here, so that ignoring it could change the model.
-    #[error("config.json has {field} = {found}, a field that is not known")]
+    #[error("{file} has {field} = {found}, a field that is not known")]
     FieldUnknown {
+        /// The file.
+        file: String,
         /// The field, shortened.
         field: String,
         /// The JSON text found, shortened.
         found: String,
     },
     /// The header of the weights is longer than is read, or than the file.
-    #[error("the header of model.safetensors has {found} bytes, at most {limit} are read")]
+    #[error("the header of {file} has {found} bytes, at most {limit} are read")]
     HeaderSize {
+        /// The file.
+        file: String,
         /// The limit in bytes: that of headers or the file's rest.
         limit: u64,
         /// The size that the file states.
         found: u64,
     },
     /// The header of the weights cannot be parsed, or its offsets leave gaps or overlap.
-    #[error("the header of model.safetensors is refused: {reason}")]
+    #[error("the header of {file} is refused: {reason}")]
     Header {
+        /// The file.
+        file: String,
         /// The reason that the format's own library gives.
         reason: String,
-    },
-    /// More tensors than any model here has.
-    #[error("model.safetensors has {found} tensors, expected {expected}")]
-    TensorCount {
-        /// How many the configuration asks for.
-        expected: usize,
-        /// How many there are.
-        found: usize,
     },
     /// A tensor that the configuration asks for is missing.
     #[error("tensor {name} is missing, expected shape {expected}")]
@@ -168,12 +210,14 @@ pub enum SourceError {
         found: Shape,
     },
     /// A tensor's elements are of a type that is not read.
-    #[error("tensor {name} has elements of type {found}, expected F32, F16 or BF16")]
+    #[error("tensor {name} has elements of type {found}, expected {expected}")]
     TensorType {
         /// Its name.
         name: String,
         /// The type found.
         found: String,
+        /// The types that are read.
+        expected: &'static str,
     },
     /// A tensor's bytes are not as many as its shape and type say, or lie outside the file.
     #[error("tensor {name} lies at bytes {start}..{end} of {available}, expected {expected} bytes")]

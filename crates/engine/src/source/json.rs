@@ -30,7 +30,7 @@ impl Fields {
 
     /// Takes a field that is an object; `None` when it is absent or null.
     pub(super) fn object(&mut self, field: &'static str) -> Result<Option<Self>, SourceError> {
-        let distinct: Option<Distinct> = self.optional(field, "an object")?;
+        let distinct: Option<Distinct> = self.optional(field, "an object with distinct names")?;
         Ok(distinct.map(|distinct| Self { file: self.file.clone(), fields: distinct.0 }))
     }
 
@@ -42,6 +42,42 @@ impl Fields {
     ) -> Result<Option<T>, SourceError> {
         let Some(raw) = self.fields.remove(field) else { return Ok(None) };
         serde_json::from_str(raw.get()).map_err(|_| self.wrong(field, expected, raw.get()))
+    }
+
+    /// Takes true or false; false when it is absent or null.
+    pub(super) fn switch(&mut self, field: &'static str) -> Result<bool, SourceError> {
+        Ok(self.optional(field, "true or false")?.unwrap_or_default())
+    }
+
+    /// Whether a field is there, be it null.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// Takes a field that means nothing here.
+    pub(super) fn ignore(&mut self, field: &str) {
+        self.fields.remove(field);
+    }
+
+    /// The file that the object stands in.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// All fields as texts.
+    pub(super) fn into_texts(self) -> Result<BTreeMap<String, String>, SourceError> {
+        let file = &self.file;
+        let text = |(name, raw): (String, Box<RawValue>)| {
+            serde_json::from_str(raw.get()).map(|text| (name, text)).map_err(|_| {
+                SourceError::FieldType {
+                    file: file.clone(),
+                    field: "a name",
+                    expected: "a text",
+                    found: shown(raw.get()),
+                }
+            })
+        };
+        self.fields.into_iter().map(text).collect()
     }
 
     /// Takes an integer in a range; `None` when it is absent or null.
@@ -86,7 +122,12 @@ impl Fields {
     ) -> Result<(), SourceError> {
         match self.fields.remove(field) {
             Some(raw) if raw.get() != "null" && !texts.contains(&raw.get()) => {
-                Err(SourceError::Feature { field, found: shown(raw.get()), supported })
+                Err(SourceError::Feature {
+                    file: self.file.clone(),
+                    field,
+                    found: shown(raw.get()),
+                    supported,
+                })
             }
             _ => Ok(()),
         }
@@ -100,9 +141,11 @@ impl Fields {
             .iter()
             .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(raw));
         match unknown {
-            Some((field, raw)) => {
-                Err(SourceError::FieldUnknown { field: shown(field), found: shown(raw.get()) })
-            }
+            Some((field, raw)) => Err(SourceError::FieldUnknown {
+                file: self.file.clone(),
+                field: shown(field),
+                found: shown(raw.get()),
+            }),
             None => Ok(()),
         }
     }

@@ -1,12 +1,16 @@
 //! Folders that are read, and every neighbour that is refused.
 
+use std::collections::BTreeMap;
 use std::fs;
 
-use safetensors::tensor::{Dtype, TensorView};
+use ::safetensors::tensor::{Dtype, TensorView};
 
 use super::config::VOCABULARY_MAX;
+use super::safetensors::SHARDS_MAX;
 use super::*;
 
+mod families;
+mod folder;
 mod weights;
 
 const CONFIG: &str = r#"{
@@ -55,12 +59,10 @@ fn a_configuration_is_read_with_exact_decimals_and_the_familys_defaults() {
 #[test]
 fn features_that_would_be_computed_otherwise_are_refused_by_name() {
     for (from, to, field) in [
-        ("\"llama\"", "\"mistral\"", "model_type"),
+        ("\"llama\"", "\"gemma\"", "model_type"),
         ("\"silu\"", "\"gelu\"", "hidden_act"),
-        ("\"rope_scaling\": null", "\"rope_scaling\": {\"factor\": 2.0}", "rope_scaling"),
-        ("\"rope_scaling\": null", "\"sliding_window\": 4096", "sliding_window"),
-        ("\"rope_scaling\": null", "\"attention_bias\": true", "attention_bias"),
-        ("\"rope_scaling\": null", "\"mlp_bias\": true", "mlp_bias"),
+        ("\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\"}", "rope_type"),
+        ("\"rope_scaling\": null", "\"layer_types\": [\"sliding_attention\"]", "layer_types"),
         ("\"rope_scaling\": null", "\"quantization_config\": {}", "quantization_config"),
         ("\"rope_scaling\": null", "\"pretraining_tp\": 2", "pretraining_tp"),
         ("\"rope_scaling\": null", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor"),
@@ -72,8 +74,12 @@ fn features_that_would_be_computed_otherwise_are_refused_by_name() {
         assert!(is_expected, "{error}");
     }
     let error = altered("\"rope_scaling\": null", "\"logit_scale\": 0.5").unwrap_err();
-    let (field, found) = ("logit_scale".to_owned(), "0.5".to_owned());
-    assert_eq!(error, SourceError::FieldUnknown { field, found });
+    let (file, field) = ("config.json".to_owned(), "logit_scale".to_owned());
+    assert_eq!(error, SourceError::FieldUnknown { file, field, found: "0.5".to_owned() });
+    for to in ["\"sliding_window\": 4096", "\"rope_scaling\": {\"factor\": 2.0}"] {
+        let error = altered("\"rope_scaling\": null", to).unwrap_err();
+        assert!(matches!(error, SourceError::FieldUnknown { .. }), "{error}");
+    }
     assert!(altered("\"rope_scaling\": null", "\"some_switch\": false").is_ok());
 }
 

@@ -1,30 +1,53 @@
-//! `model.safetensors`: exactly the tensors that the configuration asks for, element by element.
+//! Tensors by our names, row by row as exact numbers, whatever file they lie in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-
-use safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
+use std::ops::Range;
 
 use super::config::SourceConfig;
 use super::element::{Dyadic, Encoding};
-use super::error::{SourceError, shown};
-use super::tensors::{Origin, Shape, origins};
+use super::error::SourceError;
+use super::safetensors;
+use super::tensors::Shape;
 
-/// Most bytes of a header; a model of a thousand layers needs about one.
-pub const HEADER_BYTES_MAX: u64 = 1 << 24;
-
-/// Where a tensor lies in the data.
+/// Where a tensor lies.
 #[derive(Clone, Debug)]
-struct Place {
-    encoding: Encoding,
-    shape: Shape,
+pub(super) struct Place {
+    pub(super) encoding: Encoding,
+    pub(super) shape: Shape,
+    /// Index of the file.
+    pub(super) file: usize,
     /// First byte in the file.
-    start: usize,
+    pub(super) start: usize,
+    pub(super) order: RowOrder,
+}
+
+/// The order in which the rows of a tensor are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowOrder {
+    /// As they are read.
+    Plain,
+    /// Each head of so many rows as pairs (i, i + half): row 2·i of a head is stored for row i.
+    Paired { head_dim: usize },
+}
+
+impl RowOrder {
+    /// Where row `row` is stored.
+    const fn stored(self, row: usize) -> usize {
+        match self {
+            Self::Plain => row,
+            Self::Paired { head_dim } => {
+                let (head, row) = (row / head_dim, row % head_dim);
+                let half = head_dim / 2;
+                head * head_dim + if row < half { 2 * row } else { 2 * (row - half) + 1 }
+            }
+        }
+    }
 }
 
 impl Place {
     /// The place of some of its rows, of which it has enough.
-    fn portion(self, shape: Shape, first_row: usize) -> Self {
+    pub(super) fn portion(self, shape: Shape, first_row: usize) -> Self {
         let (_, columns) = self.shape.rows_and_columns();
         let row_bytes = self.encoding.size_bytes(columns).unwrap_or_default();
         Self { start: self.start + first_row * row_bytes, shape, ..self }
@@ -34,53 +57,52 @@ impl Place {
 /// All tensors of a model, with their bytes.
 #[derive(Clone)]
 pub struct Weights {
-    bytes: Vec<u8>,
+    files: Vec<Vec<u8>>,
     places: BTreeMap<String, Place>,
 }
 
 impl Weights {
-    /// Parses the file and finds exactly the configuration's tensors in it.
+    /// Parses `model.safetensors` and finds exactly the configuration's tensors in it.
     ///
     /// # Errors
     /// A header that is too long or refused by the format's library (which asks for tensors
     /// without gap or overlap that end with the file), or a tensor that is missing, extra, or of
     /// another shape, type or size than expected.
     pub fn parse(bytes: Vec<u8>, config: &SourceConfig) -> Result<Self, SourceError> {
-        let data_start = parse_header_size(&bytes)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|error| SourceError::Header { reason: shown(&error.to_string()) })?;
-        let mut places = BTreeMap::new();
-        let mut taken = BTreeSet::new();
-        for Origin { name, shape, tensor, whole, first_row } in origins(config) {
-            let info = metadata.info(&tensor).ok_or_else(|| SourceError::TensorMissing {
-                name: tensor.clone(),
-                expected: whole.clone(),
-            })?;
-            let place = parse_place(&tensor, info, whole, data_start, bytes.len())?;
-            let place = place.portion(shape, first_row);
-            places.insert(name, place);
-            taken.insert(tensor);
-        }
-        let names = metadata.offset_keys();
-        if let Some(name) = names.iter().find(|name| !taken.contains(*name)) {
-            let found = metadata.info(name).map(|info| info.shape.clone()).unwrap_or_default();
-            return Err(SourceError::TensorExtra { name: shown(name), found: Shape(found) });
-        }
-        if names.len() != taken.len() {
-            let (expected, found) = (taken.len(), names.len());
-            return Err(SourceError::TensorCount { expected, found });
-        }
-        Ok(Self { bytes, places })
+        safetensors::parse(vec![("model.safetensors".to_owned(), bytes)], None, config)
     }
 
-    /// A tensor by name; `None` for a name that the model does not have.
+    /// Files and where our tensors lie in them, each within its file.
+    pub(super) const fn new(files: Vec<Vec<u8>>, places: BTreeMap<String, Place>) -> Self {
+        Self { files, places }
+    }
+
+    /// Whether these bytes are those of the embedding, in the same form.
+    pub(super) fn is_embedding(
+        &self,
+        encoding: Option<Encoding>,
+        shape: &[usize],
+        file: usize,
+        range: Range<usize>,
+    ) -> bool {
+        let embedding = self.tensor("embedding");
+        let bytes = self.files.get(file).and_then(|bytes| bytes.get(range));
+        embedding.is_some_and(|tensor| {
+            Some(tensor.encoding) == encoding
+                && [tensor.row_count, tensor.column_count] == *shape
+                && Some(tensor.bytes) == bytes
+        })
+    }
+
+    /// A tensor by our name; `None` for a name that the model does not have.
     #[must_use]
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let (name, place) = self.places.get_key_value(name)?;
         let (row_count, column_count) = place.shape.rows_and_columns();
-        let len = place.encoding.size_bytes(row_count * column_count)?;
-        let bytes = &self.bytes[place.start..place.start + len];
-        Some(Tensor { name, encoding: place.encoding, row_count, column_count, bytes })
+        let len = place.encoding.size_bytes(row_count.checked_mul(column_count)?)?;
+        let bytes = self.files.get(place.file)?.get(place.start..)?.get(..len)?;
+        let (encoding, order) = (place.encoding, place.order);
+        Some(Tensor { name, encoding, order, row_count, column_count, bytes })
     }
 }
 
@@ -95,6 +117,7 @@ impl fmt::Debug for Weights {
 pub struct Tensor<'a> {
     name: &'a str,
     encoding: Encoding,
+    order: RowOrder,
     row_count: usize,
     column_count: usize,
     bytes: &'a [u8],
@@ -121,61 +144,10 @@ impl Tensor<'_> {
     pub fn read_row(&self, row: usize, out: &mut Vec<Dyadic>) -> Result<(), SourceError> {
         out.clear();
         let size = self.bytes.len() / self.row_count.max(1);
-        let start = row.checked_mul(size).filter(|_| row < self.row_count);
+        let start = (row < self.row_count).then(|| self.order.stored(row) * size);
         let bytes = start.map_or(&[][..], |start| &self.bytes[start..start + size]);
-        self.encoding.parse(bytes, out).map_err(|column| SourceError::NotFinite {
-            name: self.name.to_owned(),
-            row,
-            column,
-        })
+        let not_finite =
+            |column| SourceError::NotFinite { name: self.name.to_owned(), row, column };
+        self.encoding.parse(bytes, out).map_err(not_finite)
     }
-}
-
-/// Offset of the data: eight bytes of length, then the header.
-fn parse_header_size(bytes: &[u8]) -> Result<usize, SourceError> {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(SourceError::Header { reason: "fewer than 8 bytes".to_owned() });
-    };
-    let found = u64::from_le_bytes(*length);
-    let limit = HEADER_BYTES_MAX.min(rest.len() as u64);
-    match usize::try_from(found) {
-        Ok(size) if found <= limit => Ok(8 + size),
-        _ => Err(SourceError::HeaderSize { limit, found }),
-    }
-}
-
-fn parse_place(
-    name: &str,
-    info: &TensorInfo,
-    expected: Shape,
-    data_start: usize,
-    file_len: usize,
-) -> Result<Place, SourceError> {
-    if info.shape != expected.0 {
-        let found = Shape(info.shape.clone());
-        return Err(SourceError::TensorShape { name: name.to_owned(), expected, found });
-    }
-    let encoding = match info.dtype {
-        Dtype::F32 => Encoding::F32,
-        Dtype::F16 => Encoding::F16,
-        Dtype::BF16 => Encoding::Bf16,
-        found => {
-            let found = found.to_string();
-            return Err(SourceError::TensorType { name: name.to_owned(), found });
-        }
-    };
-    let (start, end) = info.data_offsets;
-    let (rows, columns) = expected.rows_and_columns();
-    let size = rows.checked_mul(columns).and_then(|len| encoding.size_bytes(len));
-    let available = file_len - data_start;
-    if end > available || end.checked_sub(start) != size {
-        return Err(SourceError::TensorBytes {
-            name: name.to_owned(),
-            expected: size.map_or(u64::MAX, |size| size as u64),
-            start: start as u64,
-            end: end as u64,
-            available: available as u64,
-        });
-    }
-    Ok(Place { encoding, shape: expected, start: data_start + start })
 }

@@ -2,8 +2,11 @@
 
 use super::*;
 
-/// Bytes of every expected tensor, as (name, type, shape, data).
-fn parts(config: &SourceConfig) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+/// A tensor of a file as (name, type, shape, data).
+pub(super) type Part = (String, Dtype, Vec<usize>, Vec<u8>);
+
+/// Every expected tensor, all zeros.
+pub(super) fn parts(config: &SourceConfig) -> Vec<Part> {
     let of_shape = |(name, shape): (String, Shape)| {
         let lens = shape.lens().to_vec();
         let data = vec![0; 2 * lens.iter().product::<usize>()];
@@ -12,11 +15,11 @@ fn parts(config: &SourceConfig) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
     super::super::tensors::expected_tensors(config).into_iter().map(of_shape).collect()
 }
 
-fn file_of(parts: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
-    let view = |(name, dtype, shape, data): &(String, Dtype, Vec<usize>, Vec<u8>)| {
+pub(super) fn file_of(parts: &[Part]) -> Vec<u8> {
+    let view = |(name, dtype, shape, data): &Part| {
         (name.clone(), TensorView::new(*dtype, shape.clone(), data.clone().leak()).unwrap())
     };
-    safetensors::serialize(parts.iter().map(view), None).unwrap()
+    ::safetensors::serialize(parts.iter().map(view), None).unwrap()
 }
 
 fn config() -> SourceConfig {
@@ -24,7 +27,7 @@ fn config() -> SourceConfig {
 }
 
 /// The error for the parts after one change.
-fn refusal(change: impl FnOnce(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>)) -> String {
+fn refusal(change: impl FnOnce(&mut Vec<Part>)) -> String {
     let mut parts = parts(&config());
     change(&mut parts);
     Weights::parse(file_of(&parts), &config()).unwrap_err().to_string()
@@ -114,7 +117,8 @@ fn files_cut_lengthened_or_lying_are_refused() {
     assert!(parse(&[&whole[..], &[0]].concat()).is_err(), "a byte follows");
     let mut long = whole.clone();
     long[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    let expected = SourceError::HeaderSize { limit: whole.len() as u64 - 8, found: u64::MAX };
+    let file = "model.safetensors".to_owned();
+    let expected = SourceError::HeaderSize { file, limit: whole.len() as u64 - 8, found: u64::MAX };
     assert_eq!(parse(&long).unwrap_err(), expected);
     // Every single digit of the header changed: shapes, offsets and sizes cannot all agree.
     for index in (8..header).filter(|index| whole[*index].is_ascii_digit()) {
@@ -124,35 +128,4 @@ fn files_cut_lengthened_or_lying_are_refused() {
         let may_differ = whole[index - 2..index].ends_with(b"F");
         assert!(refused || may_differ, "digit at {index}");
     }
-}
-
-#[test]
-fn a_folder_is_read_whole_with_the_digests_of_its_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-    let read = || Source::read(folder.path());
-    let not_found = std::io::ErrorKind::NotFound;
-    assert_eq!(
-        read().unwrap_err(),
-        SourceError::Read { file: "config.json".to_owned(), kind: not_found }
-    );
-    write("config.json", CONFIG.as_bytes());
-    assert!(matches!(read(), Err(SourceError::Read { file, .. }) if file == "tokenizer.json"));
-    write("tokenizer.json", b"{}");
-    assert!(matches!(read(), Err(SourceError::Read { file, .. }) if file == "model.safetensors"));
-    write("model.safetensors.index.json", b"{}");
-    assert_eq!(read().unwrap_err(), SourceError::Sharded);
-    write("model.safetensors", &file_of(&parts(&config())));
-    let source = read().unwrap();
-    let names: Vec<_> = source.files.iter().map(|file| file.name.as_str()).collect();
-    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
-    assert_eq!(source.files[0].digest, Digest::of_content(CONFIG.as_bytes()));
-    assert_eq!(source.files[0].size_bytes, CONFIG.len() as u64);
-    write("config.json", &vec![b' '; 1 << 20 | 1]);
-    let (limit, found) = (1 << 20, 1 << 20 | 1);
-    let expected = SourceError::TooLarge { file: "config.json".to_owned(), limit, found };
-    assert_eq!(read().unwrap_err(), expected);
-    fs::remove_file(folder.path().join("config.json")).unwrap();
-    fs::create_dir(folder.path().join("config.json")).unwrap();
-    assert_eq!(read().unwrap_err(), SourceError::NotAFile { file: "config.json".to_owned() });
 }
