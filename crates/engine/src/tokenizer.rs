@@ -7,17 +7,27 @@
 //!
 //! Decoding is of bytes: each token has its own, their concatenation is the text, and a
 //! [`Detokeniser`] gives it out as soon as it is whole characters. Control tokens have no text.
+//!
+//! Three kinds are read ([`Kind`]): byte-level BPE and `SentencePiece`'s BPE, whose bytes are exact,
+//! and `WordPiece`, which only encodes. `SentencePiece` puts a space before a text, and that space
+//! is a byte of its first token: what was encoded comes back with it.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use thiserror::Error;
-use tokenizers::tokenizer::Tokenizer as Inner;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+use tokenizers::tokenizer::{PostProcessor as _, Tokenizer as Inner};
 
 use tally_core::computation::TokenId;
 
+mod description;
 #[cfg(test)]
 mod tests;
+
+pub use description::Kind;
+
+use description::Described;
 
 /// Most bytes of one text to encode.
 pub const TEXT_BYTES_MAX: usize = 1 << 24;
@@ -118,9 +128,16 @@ impl Piece {
 /// A tokenizer, ready to encode and decode.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
+    kind: Kind,
     inner: Inner,
+    /// What encodes text behind a control token, where only a text's beginning gets a space.
+    behind: Option<Box<Inner>>,
     /// Texts of the control tokens, with their ids.
     control: BTreeMap<String, TokenId>,
+    /// Control tokens that take the template's white space around them: (before, after).
+    strips: BTreeMap<TokenId, (bool, bool)>,
+    /// The token of what the vocabulary lacks.
+    unknown: Option<TokenId>,
     /// Bytes of every token by id: none for a control token.
     bytes: Vec<Option<Box<[u8]>>>,
 }
@@ -131,14 +148,14 @@ impl Tokenizer {
     /// # Errors
     /// A file that is too long or unreadable, an empty vocabulary or one with an id beyond the
     /// limit, or a feature by which ids would depend on chance (dropout), or texts on their
-    /// surroundings (control tokens that swallow white space, a decoder that is not byte-level).
+    /// surroundings (control tokens that are whole words, a decoder of no known [`Kind`]).
     pub fn parse(json: &[u8]) -> Result<Self, TokenizerError> {
         if json.len() > TOKENIZER_BYTES_MAX {
             return Err(TokenizerError::TooLarge { found: json.len() });
         }
         let described: Described = serde_json::from_slice(json)
             .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?;
-        described.refuse_features()?;
+        let kind = described.kind()?;
         let mut inner = Inner::from_bytes(json)
             .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?;
         inner
@@ -152,8 +169,17 @@ impl Tokenizer {
             .filter(|(_, token)| token.special)
             .map(|(id, token)| (token.content, id))
             .collect();
-        let bytes = token_bytes(&inner, &described.added_tokens)?;
-        Ok(Self { inner, control, bytes })
+        let bytes = described.token_bytes(&inner, kind)?;
+        let unknown = described.unknown_token().and_then(|text| inner.token_to_id(text));
+        let strips = described.strips();
+        let behind = behind(&inner).map(Box::new);
+        Ok(Self { kind, inner, behind, control, strips, unknown, bytes })
+    }
+
+    /// How the tokenizer writes text.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// One more than the highest token id.
@@ -173,14 +199,52 @@ impl Tokenizer {
     /// # Errors
     /// A text that is too long or that the tokenizer cannot encode.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
+        self.encode_with(&self.inner, text)
+    }
+
+    /// The ids of a sentence for an encoder, with the tokens that the tokenizer puts around it
+    /// and at most `len_max` of them in all: what does not fit between them is left out.
+    ///
+    /// Nothing in the text is a control token, but what the vocabulary lacks becomes its unknown
+    /// token. The lengths that `tokenizer.json` states itself, for batches, do not matter here.
+    ///
+    /// # Errors
+    /// A text that is too long or that the tokenizer cannot encode.
+    pub fn encode_sentence(
+        &self,
+        text: &str,
+        len_max: usize,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(TokenizerError::TextTooLong { found: text.len() });
+        }
+        let refused =
+            |error: tokenizers::Error| TokenizerError::Encode { reason: error.to_string() };
+        let mut encoding = self.inner.encode_fast(text, false).map_err(refused)?;
+        let around = self.inner.get_post_processor().map_or(0, |each| each.added_tokens(false));
+        encoding.truncate(
+            len_max.saturating_sub(around),
+            0,
+            tokenizers::TruncationDirection::Right,
+        );
+        let of_content = |token: &&TokenId| {
+            Some(**token) != self.unknown && self.control.values().any(|each| each == *token)
+        };
+        if let Some(token) = encoding.get_ids().iter().find(of_content) {
+            return Err(TokenizerError::ControlInContent { token: *token });
+        }
+        let whole = self.inner.post_process(encoding, None, true).map_err(refused)?;
+        Ok(whole.get_ids().to_vec())
+    }
+
+    fn encode_with(&self, inner: &Inner, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(TokenizerError::TextTooLong { found: text.len() });
         }
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let encoding = self
-            .inner
+        let encoding = inner
             .encode_fast(text, false)
             .map_err(|error| TokenizerError::Encode { reason: error.to_string() })?;
         let ids = encoding.get_ids();
@@ -201,25 +265,36 @@ impl Tokenizer {
             return Err(TokenizerError::TextTooLong { found: size });
         }
         let mut ids = Vec::new();
-        let mut run = String::new();
+        let mut run = Run::default();
         for piece in pieces {
             let mut rest = match piece {
                 Piece::Content(text) => {
-                    run.push_str(text);
+                    run.push_content(text);
                     continue;
                 }
                 Piece::Template(text) => text.as_str(),
             };
             while let Some((before, token, after)) = self.split_at_control(rest) {
-                run.push_str(before);
-                ids.extend(self.encode(&std::mem::take(&mut run))?);
+                let (strips_before, strips_after) =
+                    self.strips.get(&token).copied().unwrap_or_default();
+                run.push_template(before);
+                ids.extend(self.encode_run(&run.take(strips_before, strips_after))?);
                 ids.push(token);
                 rest = after;
             }
-            run.push_str(rest);
+            run.push_template(rest);
         }
-        ids.extend(self.encode(&run)?);
+        ids.extend(self.encode_run(&run.take(false, false))?);
         Ok(ids)
+    }
+
+    /// The ids of text between control tokens; it begins the whole text if none stands before.
+    fn encode_run(
+        &self,
+        (text, is_first): &(String, bool),
+    ) -> Result<Vec<TokenId>, TokenizerError> {
+        let inner = self.behind.as_deref().filter(|_| !is_first).unwrap_or(&self.inner);
+        self.encode_with(inner, text)
     }
 
     /// The bytes of a token, none of them for a control token; `None` for an id that does not
@@ -253,6 +328,56 @@ impl Tokenizer {
         let first = found.min_by_key(|(start, control, _)| (*start, usize::MAX - control.len()));
         first.map(|(start, control, id)| (&text[..start], *id, &text[start + control.len()..]))
     }
+}
+
+/// Text of a chat since the last control token.
+#[derive(Default)]
+struct Run {
+    text: String,
+    /// Bytes up to the end of the last content, which no control token may strip.
+    content_end: usize,
+    /// Whether the last control token takes the white space that the template writes next.
+    strips_start: bool,
+    /// Whether a control token stands before.
+    is_behind: bool,
+}
+
+impl Run {
+    fn push_content(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.content_end = self.text.len();
+    }
+
+    fn push_template(&mut self, text: &str) {
+        let is_start = self.strips_start && self.text.is_empty();
+        self.text.push_str(if is_start { text.trim_start() } else { text });
+    }
+
+    /// Ends the run at a control token; yields its text and whether it was the first.
+    fn take(&mut self, strips_before: bool, strips_after: bool) -> (String, bool) {
+        let mut run = std::mem::take(self);
+        if strips_before {
+            let end = run.text.trim_end().len().max(run.content_end);
+            run.text.truncate(end);
+        }
+        *self = Self { strips_start: strips_after, is_behind: true, ..Self::default() };
+        (run.text, !run.is_behind)
+    }
+}
+
+/// The same tokenizer without the space that it puts before a text's beginning, if it does.
+fn behind(inner: &Inner) -> Option<Inner> {
+    let Some(PreTokenizerWrapper::Metaspace(metaspace)) = inner.get_pre_tokenizer() else {
+        return None;
+    };
+    if metaspace.get_prepend_scheme() != PrependScheme::First {
+        return None;
+    }
+    let mut metaspace = metaspace.clone();
+    metaspace.set_prepend_scheme(PrependScheme::Never);
+    let mut inner = inner.clone();
+    inner.with_pre_tokenizer(Some(metaspace));
+    Some(inner)
 }
 
 /// Gives out the text of tokens as they come, never a part of a character.
@@ -300,102 +425,4 @@ fn incomplete_len(mut bytes: &[u8]) -> usize {
         }
     }
     0
-}
-
-/// The parts of `tokenizer.json` that can make it unusable here.
-#[derive(Deserialize)]
-struct Described {
-    #[serde(default)]
-    added_tokens: Vec<DescribedToken>,
-    decoder: Option<Typed>,
-    model: DescribedModel,
-}
-
-#[derive(Deserialize)]
-struct DescribedToken {
-    id: TokenId,
-    content: String,
-    #[serde(default)]
-    special: bool,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    r#type: String,
-}
-
-#[derive(Deserialize)]
-struct DescribedModel {
-    dropout: Option<serde_json::Number>,
-}
-
-impl Described {
-    fn refuse_features(&self) -> Result<(), TokenizerError> {
-        let refuse =
-            |field, found, supported| Err(TokenizerError::Feature { field, found, supported });
-        if let Some(dropout) = &self.model.dropout {
-            return refuse("model.dropout", dropout.to_string(), "null");
-        }
-        match &self.decoder {
-            Some(decoder) if decoder.r#type == "ByteLevel" => {}
-            Some(decoder) => return refuse("decoder.type", decoder.r#type.clone(), "ByteLevel"),
-            None => return refuse("decoder", "null".to_owned(), "ByteLevel"),
-        }
-        let strips = |token: &&DescribedToken| {
-            token.special && (token.single_word || token.lstrip || token.rstrip)
-        };
-        match self.added_tokens.iter().find(strips) {
-            Some(token) => {
-                refuse("added_tokens", token.content.clone(), "no lstrip, rstrip or single_word")
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// The bytes of every token of a byte-level tokenizer, by id.
-fn token_bytes(
-    inner: &Inner,
-    added_tokens: &[DescribedToken],
-) -> Result<Vec<Option<Box<[u8]>>>, TokenizerError> {
-    let vocabulary: BTreeMap<TokenId, String> =
-        inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
-    let highest = vocabulary.last_key_value().map(|(id, _)| *id);
-    let size = match highest {
-        Some(id) if id < VOCABULARY_MAX => id as usize + 1,
-        _ => return Err(TokenizerError::Vocabulary { found: format!("{highest:?}") }),
-    };
-    let alphabet = byte_alphabet();
-    let mut bytes = vec![None; size];
-    for (id, text) in &vocabulary {
-        bytes[*id as usize] =
-            text.chars().map(|char| alphabet.get(&char).copied()).collect::<Option<Box<[u8]>>>();
-    }
-    // The library numbers added tokens anew where it likes: only what was stated is taken.
-    for DescribedToken { id, content, special, .. } in added_tokens {
-        let found = vocabulary.get(id).filter(|found| *found == content);
-        if found.is_none() || inner.token_to_id(content) != Some(*id) {
-            let found = vocabulary.get(id).cloned().unwrap_or_default();
-            let (content, expected) = (content.clone(), *id);
-            return Err(TokenizerError::AddedToken { content, expected, found });
-        }
-        let own = if *special { &[] } else { content.as_bytes() };
-        bytes[*id as usize] = Some(own.into());
-    }
-    Ok(bytes)
-}
-
-/// The characters by which byte-level vocabularies write bytes: printable Latin-1 for itself, the
-/// other bytes in order from U+0100.
-fn byte_alphabet() -> BTreeMap<char, u8> {
-    let is_printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let others = (0..=u8::MAX).filter(|byte| !is_printable(byte));
-    let others = ('\u{100}'..).zip(others);
-    (0..=u8::MAX).filter(is_printable).map(|byte| (char::from(byte), byte)).chain(others).collect()
 }

@@ -177,10 +177,11 @@ fn tokenizers_that_depend_on_chance_or_surroundings_are_refused_by_name() {
     };
     for (pointer, value, expected) in [
         ("/model/dropout", serde_json::json!(0.1), "model.dropout"),
-        ("/decoder/type", "Metaspace".into(), "decoder.type"),
+        ("/decoder/type", "Metaspace".into(), "decoder"),
+        ("/decoder/type", "BPEDecoder".into(), "decoder"),
+        ("/decoder/type", "WordPiece".into(), "model.type"),
+        ("/model/type", "Unigram".into(), "model.type"),
         ("/decoder", ().into(), "decoder"),
-        ("/added_tokens/0/lstrip", true.into(), "added_tokens"),
-        ("/added_tokens/0/rstrip", true.into(), "added_tokens"),
         ("/added_tokens/0/single_word", true.into(), "added_tokens"),
     ] {
         match altered(pointer, value) {
@@ -201,4 +202,164 @@ fn tokenizers_that_depend_on_chance_or_surroundings_are_refused_by_name() {
         let refused = Tokenizer::parse(json.as_bytes());
         assert!(matches!(refused, Err(TokenizerError::Parse { .. })), "{json}");
     }
+}
+
+/// A `SentencePiece` tokenizer: three control tokens, the bytes, then "▁", letters and pairs.
+fn pieces(scheme: &str) -> serde_json::Value {
+    let mut words: Vec<String> = ["<unk>", "<s>", "<|user|>"].map(String::from).to_vec();
+    words.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
+    words.extend("▁abcé".chars().map(String::from));
+    words.extend(["ab", "▁ab", "▁▁"].map(String::from));
+    let vocabulary: serde_json::Map<_, _> =
+        words.into_iter().zip(0_u32..).map(|(word, id)| (word, id.into())).collect();
+    let added = |id: u32, content: &str, rstrip: bool| {
+        serde_json::json!({
+            "id": id, "content": content, "special": true, "normalized": false,
+            "single_word": false, "lstrip": false, "rstrip": rstrip
+        })
+    };
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [added(0, "<unk>", false), added(1, "<s>", false), added(2, "<|user|>", true)],
+        "pre_tokenizer": {
+            "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false
+        },
+        "post_processor": null,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+        ]},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
+            "ignore_merges": false, "vocab": vocabulary,
+            "merges": [["a", "b"], ["▁", "ab"], ["▁", "▁"]]
+        }
+    })
+}
+
+#[test]
+fn pieces_are_the_bytes_of_the_text_behind_its_first_space() {
+    let tokenizer = parse(&pieces("first")).unwrap();
+    assert_eq!(tokenizer.kind(), Kind::SentencePiece);
+    for text in TEXTS.into_iter().chain(["ab", " ab", "  ab\n", "<0x41>", "cé<s>"]) {
+        let tokens = tokenizer.encode(text).unwrap();
+        let has_space = text.is_empty() || text.starts_with(' ');
+        let expected = if has_space { text.to_owned() } else { format!(" {text}") };
+        assert_eq!(tokenizer.decode(&tokens).unwrap(), expected);
+        let bytes = tokens.iter().flat_map(|token| tokenizer.token_bytes(*token).unwrap());
+        assert_eq!(bytes.copied().collect::<Vec<u8>>(), expected.as_bytes());
+    }
+    assert_eq!(tokenizer.encode("ab"), Ok(vec![265]));
+    let control: Vec<_> = [0, 1, 2].map(|token| tokenizer.token_bytes(token)).to_vec();
+    assert_eq!(control, [Some(&[][..]); 3]);
+    let never = parse(&pieces("never")).unwrap();
+    assert_eq!(never.decode(&never.encode("ab c").unwrap()), Ok("ab c".to_owned()));
+}
+
+#[test]
+fn a_space_is_put_where_the_scheme_says_and_templates_lose_what_a_token_strips() {
+    let template = |text: &str| Piece::Template(text.to_owned());
+    let content = |text: &str| Piece::Content(text.to_owned());
+    for (scheme, chat, expected) in [
+        ("first", "<s>ab", vec![1, 264]),
+        ("first", "ab<s>ab", vec![265, 1, 264]),
+        ("always", "<s>ab", vec![1, 265]),
+        ("never", "ab<s>ab", vec![264, 1, 264]),
+        // White space that the template writes behind this token is no text.
+        ("never", "<|user|>\n ab\n<s>", vec![2, 264, 13, 1]),
+    ] {
+        let tokenizer = parse(&pieces(scheme)).unwrap();
+        assert_eq!(tokenizer.encode_pieces(&[template(chat)]).unwrap(), expected, "{chat}");
+        let mut plain = Inner::from_bytes(pieces(scheme).to_string()).unwrap();
+        plain.set_encode_special_tokens(false);
+        assert_eq!(plain.encode_fast(chat, false).unwrap().get_ids(), expected, "{chat}");
+    }
+    let tokenizer = parse(&pieces("never")).unwrap();
+    let kept = tokenizer.encode_pieces(&[template("<|user|>\n"), content(" ab"), template(" ")]);
+    assert_eq!(kept, Ok(vec![2, 265, 259]), "what content begins with stays");
+    let mut description = pieces("never");
+    description["added_tokens"][1]["lstrip"] = true.into();
+    let tokenizer = parse(&description).unwrap();
+    let kept = tokenizer.encode_pieces(&[content("ab "), template("\n <s>")]);
+    assert_eq!(kept, Ok(vec![264, 259, 1]), "what content ends with stays");
+}
+
+#[test]
+fn sentence_pieces_that_would_write_other_texts_are_refused() {
+    let altered = |pointer: &str, value: serde_json::Value| {
+        let mut description = pieces("first");
+        *description.pointer_mut(pointer).unwrap() = value;
+        parse(&description).map(drop)
+    };
+    let split = serde_json::json!({"type": "Whitespace"});
+    let strip = serde_json::json!({"type": "Strip", "content": " ", "start": 2, "stop": 0});
+    for (pointer, value, expected) in [
+        ("/pre_tokenizer", split, "pre_tokenizer"),
+        ("/pre_tokenizer/replacement", "_".into(), "pre_tokenizer"),
+        ("/decoder/decoders/3", strip, "decoder"),
+        ("/decoder/decoders/0/content", "_".into(), "decoder"),
+        ("/model/end_of_word_suffix", "</w>".into(), "model.end_of_word_suffix"),
+        ("/model/continuing_subword_prefix", "##".into(), "model.continuing_subword_prefix"),
+        ("/added_tokens/0/single_word", true.into(), "added_tokens"),
+    ] {
+        match altered(pointer, value) {
+            Err(TokenizerError::Feature { field, .. }) => assert_eq!(field, expected),
+            other => panic!("{pointer}: {other:?}"),
+        }
+    }
+    assert!(altered("/pre_tokenizer", ().into()).is_ok());
+}
+
+/// A `WordPiece` tokenizer with [CLS] and [SEP] around a text, and lengths for batches.
+fn words() -> serde_json::Value {
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ab", "##c", "c"];
+    let vocabulary: serde_json::Map<_, _> =
+        words.into_iter().zip(0_u32..).map(|(word, id)| (word.to_owned(), id.into())).collect();
+    let added = |id: u32| {
+        serde_json::json!({
+            "id": id, "content": words[id as usize], "special": true, "normalized": false,
+            "single_word": false, "lstrip": false, "rstrip": false
+        })
+    };
+    let token = |text: &str| serde_json::json!({"SpecialToken": {"id": text, "type_id": 0}});
+    serde_json::json!({
+        "version": "1.0",
+        "truncation": {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "padding": {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+        "added_tokens": [added(0), added(1), added(2), added(3)],
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [token("[CLS]"), {"Sequence": {"id": "A", "type_id": 0}}, token("[SEP]")],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {
+                "[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}
+            }},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary}
+    })
+}
+
+#[test]
+fn sentences_are_encoded_between_the_tokens_of_the_post_processor() {
+    let tokenizer = parse(&words()).unwrap();
+    assert_eq!(tokenizer.kind(), Kind::WordPiece);
+    let encode = |text: &str, len_max| tokenizer.encode_sentence(text, len_max).unwrap();
+    assert_eq!(encode("AB abc  c 数", 99), [2, 4, 4, 5, 6, 1, 3]);
+    assert_eq!(encode("ab abc c", 5), [2, 4, 4, 5, 3]);
+    assert_eq!(encode("", 99), [2, 3]);
+    assert_eq!(encode("ab", 2), [2, 3]);
+    assert_eq!(encode("ab", 0), [2, 3], "what stands around is always there");
+    // A control token in a text is text.
+    assert!(!encode("[SEP]", 99)[1..].starts_with(&[3]));
+    assert_eq!(tokenizer.encode("ab c"), Ok(vec![4, 6]));
+    assert_eq!(tokenizer.decode(&[4, 5, 6]), Ok(" abc c".to_owned()));
+    let long = " ".repeat(TEXT_BYTES_MAX + 1);
+    assert!(matches!(tokenizer.encode_sentence(&long, 9), Err(TokenizerError::TextTooLong { .. })));
 }
