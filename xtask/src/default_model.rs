@@ -19,7 +19,7 @@ const SIZE_BYTES_MAX: usize = 16 << 20;
 /// Converts, and writes the file or compares it with the one that is there.
 pub(crate) fn run(repo: &Repo, is_comparison: bool) -> Result<()> {
     let calibration_text = &repo.text(CALIBRATION)?;
-    let options = Options { weights: WeightKind::Int8, calibration_text, context: None };
+    let options = Options { weights: Some(WeightKind::Int8), calibration_text, context: None };
     let bytes = convert(&repo.root().join(CHECKPOINT), &options, &mut |_| ())?;
     let root = Model::parse(&bytes)?.root();
     ensure!(bytes.len() <= SIZE_BYTES_MAX, "{} bytes, the limit is {SIZE_BYTES_MAX}", bytes.len());

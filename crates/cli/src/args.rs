@@ -184,12 +184,23 @@ pub(crate) struct Import {
     /// Text from which the headroom of the residual stream is measured [default: a built-in text]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
-    /// Store the layers' matrices in int4, in groups of 32: half the size and some of the quality
-    #[arg(long)]
-    pub(crate) int4: bool,
+    /// How the layers' matrices are stored [default: int8; int8-groups for a sentence encoder]
+    #[arg(long, value_enum)]
+    pub(crate) weights: Option<Weights>,
     /// Keep at most that many positions of the source's context
     #[arg(long, value_name = "POSITIONS")]
     pub(crate) context: Option<u32>,
+}
+
+/// How the layers' matrices are stored.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Weights {
+    /// 8 bits and a scale for each row
+    Int8,
+    /// 8 bits and a scale for each 32 weights: the least error
+    Int8Groups,
+    /// 4 bits and a scale for each 32 weights: half the size and some of the quality
+    Int4,
 }
 
 #[derive(Debug, Subcommand)]

@@ -123,8 +123,8 @@ pub enum ImportError {
 /// What a conversion is free to choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// How the matrices of the layers are stored.
-    pub weights: WeightKind,
+    /// How the matrices of the layers are stored; by default int8, in groups for an encoder.
+    pub weights: Option<WeightKind>,
     /// Text that chooses the residual stream's fraction bits; it should resemble what the model
     /// will read.
     pub calibration_text: &'a str,
@@ -201,11 +201,12 @@ fn encode(source: &Source, text: &str) -> Result<Vec<u32>, ImportError> {
 /// The configuration but for the numbers that calibration chooses.
 fn configuration(
     config: SourceConfig,
-    weights: WeightKind,
+    weights: Option<WeightKind>,
     begin_text: String,
     end_text: String,
 ) -> Result<Configuration, ImportError> {
     let is_decoder = config.pooling.is_none();
+    let by_default = if is_decoder { WeightKind::Int8 } else { WeightKind::Int8Groups };
     let head_norm_epsilon = match config.has_head_norms {
         true => Some(head_norm_epsilon(&config)?),
         false => None,
@@ -227,7 +228,7 @@ fn configuration(
         end_tokens: if is_decoder { config.end_tokens } else { vec![] },
         begin_text,
         end_text,
-        weights,
+        weights: weights.unwrap_or(by_default),
         biases: config.biases,
         head_norm_epsilon,
         window: config.window,

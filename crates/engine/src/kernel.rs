@@ -18,7 +18,7 @@ pub(crate) const HEAD_DIM_MAX: usize = 256;
 /// Activation planes are padded with zeros to a multiple of this.
 const PLANE_BLOCK: usize = 64;
 
-/// Elements of a row that share one integer scale in int4.
+/// Elements of a row that share one integer scale, where rows have groups.
 pub(crate) const GROUP: usize = 32;
 
 /// Rows of a matrix as they lie in memory; each carries the sums of its elements.
@@ -29,6 +29,15 @@ pub(crate) enum Rows<'a> {
         /// (rows, k)
         values: &'a [i8],
         /// (rows,)
+        sums: &'a [i32],
+    },
+    /// Elements s·q of groups with q from −127 to 127 and s from 1 to 127.
+    Int8Groups {
+        /// (rows, k) q
+        values: &'a [i8],
+        /// (rows, k/32) s
+        group_scales: &'a [u8],
+        /// (rows,) sums of the elements s·q.
         sums: &'a [i32],
     },
     /// Elements s·q of groups with q from −8 to 7 and s from 1 to 127.
@@ -47,7 +56,9 @@ impl<'a> Rows<'a> {
     /// How many rows there are.
     pub(crate) const fn count(self) -> usize {
         match self {
-            Self::Int8 { sums, .. } | Self::Int4 { sums, .. } => sums.len(),
+            Self::Int8 { sums, .. } | Self::Int8Groups { sums, .. } | Self::Int4 { sums, .. } => {
+                sums.len()
+            }
         }
     }
 
@@ -61,6 +72,11 @@ impl<'a> Rows<'a> {
             Self::Int8 { values, sums } => {
                 Self::Int8 { values: &values[cut(values.len())], sums: &sums[start..end] }
             }
+            Self::Int8Groups { values, group_scales, sums } => Self::Int8Groups {
+                values: &values[cut(values.len())],
+                group_scales: &group_scales[cut(group_scales.len())],
+                sums: &sums[start..end],
+            },
             Self::Int4 { nibbles, group_scales, sums } => Self::Int4 {
                 nibbles: &nibbles[cut(nibbles.len())],
                 group_scales: &group_scales[cut(group_scales.len())],
@@ -72,7 +88,9 @@ impl<'a> Rows<'a> {
     /// How many elements a row has.
     pub(crate) fn width(self) -> usize {
         match self {
-            Self::Int8 { values, sums } => values.len() / sums.len(),
+            Self::Int8 { values, sums } | Self::Int8Groups { values, sums, .. } => {
+                values.len() / sums.len()
+            }
             Self::Int4 { nibbles, sums, .. } => 2 * nibbles.len() / sums.len(),
         }
     }

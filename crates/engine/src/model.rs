@@ -218,12 +218,16 @@ impl Model {
 
     fn matrix<'a>(&'a self, matrix: &'a Matrix) -> MatrixView<'a> {
         let values = self.bytes(&matrix.values);
-        let rows = match &matrix.group_scales {
-            None => Rows::Int8 { values: bytemuck::cast_slice(values), sums: &matrix.sums },
-            Some(group_scales) => Rows::Int4 {
-                nibbles: values,
+        let sums = &matrix.sums;
+        let rows = match (&matrix.group_scales, matrix.kind) {
+            (None, _) => Rows::Int8 { values: bytemuck::cast_slice(values), sums },
+            (Some(group_scales), PartKind::Int4) => {
+                Rows::Int4 { nibbles: values, group_scales: self.bytes(group_scales), sums }
+            }
+            (Some(group_scales), _) => Rows::Int8Groups {
+                values: bytemuck::cast_slice(values),
                 group_scales: self.bytes(group_scales),
-                sums: &matrix.sums,
+                sums,
             },
         };
         MatrixView {

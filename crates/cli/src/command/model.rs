@@ -48,7 +48,11 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     };
     let bar = output.bar("converting", 1);
     let options = Options {
-        weights: if args.int4 { WeightKind::Int4 } else { WeightKind::Int8 },
+        weights: args.weights.map(|weights| match weights {
+            args::Weights::Int8 => WeightKind::Int8,
+            args::Weights::Int8Groups => WeightKind::Int8Groups,
+            args::Weights::Int4 => WeightKind::Int4,
+        }),
         calibration_text: &calibration,
         context: args.context,
     };

@@ -23,8 +23,8 @@ const SHIFT_MAX: u32 = 100;
 const NUMERATOR_BITS_MAX: u32 = 110;
 /// Largest scale of a group.
 const GROUP_SCALE_MAX: i64 = 127;
-/// What the largest weight of a row is divided by to give its largest group's scale.
-const GROUP_WEIGHT_MAX: i128 = 7;
+/// What the largest weight of a row is divided by to give its largest group's scale, in int4.
+const INT4_MAX: i128 = 7;
 /// Fraction bits with which a group is compared with its rounded self.
 const GROUP_BITS: u32 = 16;
 
@@ -138,83 +138,111 @@ pub(crate) struct Row {
     pub(crate) scale: i16,
 }
 
+/// How the elements of a row are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Int8,
+    Int8Groups,
+    Int4,
+}
+
+impl Format {
+    /// The magnitude that the largest weight of a row is brought to, before the row's scale.
+    fn range(self) -> i128 {
+        match self {
+            Self::Int8 => WEIGHT_MAX,
+            Self::Int8Groups => WEIGHT_MAX * i128::from(GROUP_SCALE_MAX),
+            Self::Int4 => INT4_MAX * i128::from(GROUP_SCALE_MAX),
+        }
+    }
+
+    /// The least and the largest element within a group.
+    const fn elements(self) -> (i64, i64) {
+        match self {
+            Self::Int8 | Self::Int8Groups => (-127, 127),
+            Self::Int4 => (-8, 7),
+        }
+    }
+
+    /// What the largest weight of a group may become under the scales that are compared.
+    const fn candidates(self) -> (i64, i64) {
+        match self {
+            Self::Int8 | Self::Int8Groups => (96, 132),
+            Self::Int4 => (5, 9),
+        }
+    }
+}
+
 /// The exponent j of a matrix whose largest magnitude is `max`: the largest for which every row's
 /// scale fits; `None` if none does.
-pub(crate) fn scale_bits(max: Dyadic, is_int4: bool) -> Option<u32> {
+pub(crate) fn scale_bits(max: Dyadic, format: Format) -> Option<u32> {
     if max.mantissa == 0 {
         return Some(0);
     }
-    let fits = |bits: &u32| scale(max, *bits, is_int4).is_some_and(|scale| scale <= SCALE_MAX);
+    let fits =
+        |bits: &u32| max.over_up(*bits, format.range()).is_some_and(|scale| scale <= SCALE_MAX);
     (0..=SCALE_BITS_MAX).rev().find(fits)
 }
 
-/// The least scale that brings a row with that largest magnitude into the range of its elements.
-fn scale(max: Dyadic, scale_bits: u32, is_int4: bool) -> Option<i128> {
-    let range = if is_int4 { GROUP_WEIGHT_MAX * i128::from(GROUP_SCALE_MAX) } else { WEIGHT_MAX };
-    max.over_up(scale_bits, range)
-}
-
-/// A row of int8: its scale is the least that brings every weight to at most 127 in magnitude.
-pub(crate) fn int8(row: &[Dyadic], scale_bits: u32) -> Row {
-    let scale = scale(max(row), scale_bits, false).unwrap_or(SCALE_MAX).max(1);
-    let values = row.iter().map(|weight| {
-        let value = weight.over(scale_bits, scale).unwrap_or_default();
-        i8::try_from(value).unwrap_or_default().cast_unsigned()
-    });
-    Row {
-        values: values.collect(),
-        group_scales: vec![],
-        scale: i16::try_from(scale).unwrap_or(i16::MAX),
-    }
-}
-
-/// A row of int4 in groups of 32, each with the scale that leaves the least sum of squares.
-pub(crate) fn int4(row: &[Dyadic], scale_bits: u32) -> Row {
-    let scale = scale(max(row), scale_bits, true).unwrap_or(SCALE_MAX).max(1);
+/// A row whose scale is the least that brings every weight into the range of its elements.
+pub(crate) fn round(row: &[Dyadic], scale_bits: u32, format: Format) -> Row {
+    let scale = max(row).over_up(scale_bits, format.range()).unwrap_or(SCALE_MAX).max(1);
     let mut out = Row { scale: i16::try_from(scale).unwrap_or(i16::MAX), ..Row::default() };
+    if format == Format::Int8 {
+        out.values.extend(row.iter().map(|weight| {
+            let value = weight.over(scale_bits, scale).unwrap_or_default();
+            i8::try_from(value).unwrap_or_default().cast_unsigned()
+        }));
+        return out;
+    }
     for group in row.chunks_exact(GROUP) {
-        // Magnitudes are at most 7 · 127 · 2^16 < 2^26.
+        // Magnitudes are at most 127 · 127 · 2^16 < 2^30.
         let weights = group.iter().map(|weight| {
             let weight = weight.over(scale_bits + GROUP_BITS, scale).unwrap_or_default();
             i64::try_from(weight).unwrap_or_default()
         });
-        let weights: Vec<i64> = weights.collect();
-        let group_scale = best_group_scale(&weights);
-        let nibble = |weight: i64| u8::try_from(rounded_int4(weight, group_scale) + 8).unwrap_or(8);
-        let (first, second) = weights.split_at(GROUP / 2);
-        out.values.extend(first.iter().zip(second).map(|(a, b)| nibble(*a) | nibble(*b) << 4));
-        out.group_scales.push(u8::try_from(group_scale).unwrap_or(u8::MAX));
+        push_group(&mut out, &weights.collect::<Vec<_>>(), format);
     }
     out
 }
 
-/// The weight in units of its group's scale.
-const fn rounded_int4(weight: i64, group_scale: i64) -> i64 {
-    let unit = group_scale << GROUP_BITS;
-    let rounded = (2 * weight + unit).div_euclid(2 * unit);
-    if rounded > 7 {
-        7
-    } else if rounded < -8 {
-        -8
+/// Appends a group of weights with 16 fraction bits under the scale that leaves the least error.
+fn push_group(out: &mut Row, weights: &[i64], format: Format) {
+    let group_scale = best_group_scale(weights, format);
+    out.group_scales.push(u8::try_from(group_scale).unwrap_or(u8::MAX));
+    let element = |weight: &i64| rounded(*weight, group_scale, format);
+    if format == Format::Int4 {
+        let nibble = |weight: &i64| u8::try_from(element(weight) + 8).unwrap_or(8);
+        let (first, second) = weights.split_at(GROUP / 2);
+        out.values.extend(first.iter().zip(second).map(|(a, b)| nibble(a) | nibble(b) << 4));
     } else {
-        rounded
+        let byte = |weight: &i64| i8::try_from(element(weight)).unwrap_or_default();
+        out.values.extend(weights.iter().map(|weight| byte(weight).cast_unsigned()));
     }
 }
 
-/// Of the scales under which the largest weight becomes 5 to 9, the one with the least error; the
-/// smaller of equals.
-fn best_group_scale(weights: &[i64]) -> i64 {
+/// The weight in units of its group's scale, cut to the range of elements.
+fn rounded(weight: i64, group_scale: i64, format: Format) -> i64 {
+    let unit = group_scale << GROUP_BITS;
+    let (least, most) = format.elements();
+    (2 * weight + unit).div_euclid(2 * unit).clamp(least, most)
+}
+
+/// Of the scales under which the largest weight comes near the end of its range, the one with the
+/// least sum of squared errors; the smaller of equals.
+fn best_group_scale(weights: &[i64], format: Format) -> i64 {
     let max = weights.iter().fold(0, |max, weight| max.max(weight.abs()));
-    let (least, most) = (max / (9 << GROUP_BITS), max / (5 << GROUP_BITS) + 1);
-    let candidates = least.max(1)..=most.clamp(1, GROUP_SCALE_MAX);
+    let (nearest, farthest) = format.candidates();
+    let least = (max / (farthest << GROUP_BITS)).clamp(1, GROUP_SCALE_MAX);
+    let most = (max / (nearest << GROUP_BITS) + 1).clamp(1, GROUP_SCALE_MAX);
     let error = |scale: &i64| -> u128 {
         let errors = weights.iter().map(|weight| {
-            let rest = weight - ((rounded_int4(*weight, *scale) * scale) << GROUP_BITS);
+            let rest = weight - ((rounded(*weight, *scale, format) * scale) << GROUP_BITS);
             u128::from(rest.unsigned_abs()).pow(2)
         });
         errors.sum()
     };
-    candidates.min_by_key(error).unwrap_or(1)
+    (least..=most).min_by_key(error).unwrap_or(1)
 }
 
 /// Biases as little-endian int32 with the most fraction bits that they all fit; `None` if none do.
@@ -248,8 +276,8 @@ mod tests {
     }
 
     fn quantised(row: &[Dyadic]) -> (Vec<i8>, i16, u32) {
-        let scale_bits = scale_bits(max(row), false).unwrap();
-        let Row { values, scale, .. } = int8(row, scale_bits);
+        let scale_bits = scale_bits(max(row), Format::Int8).unwrap();
+        let Row { values, scale, .. } = round(row, scale_bits, Format::Int8);
         (values.iter().map(|value| value.cast_signed()).collect(), scale, scale_bits)
     }
 
@@ -262,8 +290,8 @@ mod tests {
             row.extend((0..32_i128).map(|i| dyadic(scale * (i % 15 - 7), -10)));
             expected.push(u8::try_from(scale.max(1)).unwrap());
         }
-        let bits = scale_bits(max(&row), true).unwrap();
-        let found = int4(&row, bits);
+        let bits = scale_bits(max(&row), Format::Int4).unwrap();
+        let found = round(&row, bits, Format::Int4);
         assert_eq!(found.group_scales, expected);
         for (index, byte) in found.values[..48].iter().enumerate() {
             let at = index % 16;
@@ -274,11 +302,26 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_int8_keep_a_small_group_beside_a_large_one() {
+        let row: Vec<Dyadic> = (0..64_i128)
+            .map(|i| dyadic(if i < 32 { 127 * (i * 8 - 127) } else { i * 7 - 330 }, -20))
+            .collect();
+        let found =
+            round(&row, scale_bits(max(&row), Format::Int8Groups).unwrap(), Format::Int8Groups);
+        assert_eq!(found.group_scales, [127, 1]);
+        let element = |index: usize| i128::from(found.values[index].cast_signed());
+        assert!((0..32).all(|i| element(i) == i128::try_from(i).unwrap() * 8 - 127));
+        assert!((32..64).all(|i| element(i) == i128::try_from(i).unwrap() * 7 - 330));
+    }
+
+    #[test]
     fn a_group_scale_leaves_no_larger_error_than_any_other() {
         let weights: Vec<i64> = (0..32).map(|i| (i * i * 7_919 - 3_000_000) % 9_000_000).collect();
-        let best = best_group_scale(&weights);
+        let best = best_group_scale(&weights, Format::Int4);
         let error = |scale: i64| -> i128 {
-            let rest = |w: &i64| i128::from(w - ((rounded_int4(*w, scale) * scale) << GROUP_BITS));
+            let rest = |w: &i64| {
+                i128::from(w - ((rounded(*w, scale, Format::Int4) * scale) << GROUP_BITS))
+            };
             weights.iter().map(|w| rest(w).pow(2)).sum()
         };
         assert!((1..=127).all(|scale| error(best) <= error(scale)), "{best}");
@@ -325,16 +368,16 @@ mod tests {
 
     #[test]
     fn a_row_far_below_its_neighbours_keeps_a_scale_of_at_least_one() {
-        let bits = scale_bits(dyadic(1, 0), false).unwrap();
-        let row = int8(&[dyadic(1, -40), dyadic(-1, -149)], bits);
+        let bits = scale_bits(dyadic(1, 0), Format::Int8).unwrap();
+        let row = round(&[dyadic(1, -40), dyadic(-1, -149)], bits, Format::Int8);
         assert_eq!((row.values, row.scale), (vec![0, 0], 1));
     }
 
     #[test]
     fn weights_beyond_every_scale_are_refused() {
-        assert_eq!(scale_bits(dyadic(127 * 32_767, 0), false), Some(0));
-        assert_eq!(scale_bits(dyadic(127 * 32_767 + 1, 0), false), None);
-        assert_eq!(scale_bits(dyadic(1, 127), false), None);
+        assert_eq!(scale_bits(dyadic(127 * 32_767, 0), Format::Int8), Some(0));
+        assert_eq!(scale_bits(dyadic(127 * 32_767 + 1, 0), Format::Int8), None);
+        assert_eq!(scale_bits(dyadic(1, 127), Format::Int8), None);
         assert_eq!(gains(&[dyadic(1, 15)]), None);
         assert_eq!(gains(&[dyadic(-1, 15)]), None);
     }

@@ -23,7 +23,7 @@ const CONFIG: &str = r#"{
 const TEXT: &str = "The residual stream of this text is what the fraction bits are chosen for.";
 
 fn options() -> Options<'static> {
-    Options { weights: WeightKind::Int8, calibration_text: TEXT, context: None }
+    Options { weights: None, calibration_text: TEXT, context: None }
 }
 
 /// A byte-level tokenizer without merges: two control tokens, then one token per byte.

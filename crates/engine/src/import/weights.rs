@@ -8,7 +8,7 @@ use crate::model::manifest::{Configuration, PartKind};
 use crate::source::Weights;
 
 use super::balance::Balance;
-use super::quantise::{self, Dyadic, Row};
+use super::quantise::{self, Dyadic, Format, Row};
 use super::{ImportError, Progress, Stage, tables};
 
 /// Rows that are read and rounded in one go.
@@ -76,7 +76,7 @@ pub(super) fn contents(
             (PartKind::Int8 | PartKind::Int4, _) => {
                 let matrix = maker.matrix(&demand)?;
                 of_matrix.push((matrix.scales, matrix.scale_bits));
-                if demand.kind == PartKind::Int4 {
+                if !matrix.group_scales.is_empty() {
                     of_matrix.push((matrix.group_scales, 0));
                 }
                 (matrix.values, 0)
@@ -121,7 +121,12 @@ impl Maker<'_> {
     fn matrix(&self, demand: &Demand) -> Result<Matrix, ImportError> {
         let name = &demand.name;
         let (rows, width) = (dimension(demand, 0), dimension(demand, 1));
-        let is_int4 = demand.kind == PartKind::Int4;
+        let in_layer = name.starts_with("layer.");
+        let format = match (demand.kind, layout::matrix_kind(self.configuration, width).1) {
+            (PartKind::Int4, _) => Format::Int4,
+            (_, true) if in_layer => Format::Int8Groups,
+            _ => Format::Int8,
+        };
         let read = |row: u32| -> Result<Vec<Dyadic>, ImportError> {
             let mut out = vec![];
             self.tensors.read_row(name, row, width, &mut out)?;
@@ -131,16 +136,14 @@ impl Maker<'_> {
         };
         let maxima = (0..rows).into_par_iter().map(|row| read(row).map(|row| quantise::max(&row)));
         let max = maxima.try_reduce(Dyadic::default, |a, b| Ok(a.max_magnitude(b)))?;
-        let scale_bits = quantise::scale_bits(max, is_int4);
+        let scale_bits = quantise::scale_bits(max, format);
         let scale_bits =
             scale_bits.ok_or_else(|| ImportError::Magnitude { tensor: name.clone() })?;
         let mut matrix = Matrix { scale_bits, ..Matrix::default() };
         for start in (0..rows).step_by(BLOCK_ROWS) {
             let end = rows.min(start + u32::try_from(BLOCK_ROWS).unwrap_or(rows));
             let round = |row: u32| -> Result<Row, ImportError> {
-                let row = read(row)?;
-                let round = if is_int4 { quantise::int4 } else { quantise::int8 };
-                Ok(round(&row, scale_bits))
+                Ok(quantise::round(&read(row)?, scale_bits, format))
             };
             let block: Vec<Row> =
                 (start..end).into_par_iter().map(round).collect::<Result<_, _>>()?;

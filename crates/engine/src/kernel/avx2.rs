@@ -27,6 +27,8 @@ const TOKENS: usize = 2;
 const BLOCK_ELEMENTS: usize = 128 << 10;
 /// Vectors of int8 products that an int32 lane adds before it is widened.
 const INT8_VECTORS: usize = 256;
+/// Vectors of products of int8 groups that an int32 lane adds: 2 · 2 · 127² · 32,768 < 2^31.
+const INT8_GROUPS_VECTORS: usize = 2;
 /// Vectors of int4 products that an int32 lane adds before it is widened.
 const INT4_VECTORS: usize = 32;
 /// Keys that an int32 lane adds: 508 · 127 · 32,768 < 2^31, in pairs.
@@ -89,6 +91,7 @@ pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
     let block_rows = (BLOCK_ELEMENTS / padded).max(ROWS) / ROWS * ROWS;
     let lane_vectors = match rows {
         Rows::Int8 { .. } => INT8_VECTORS,
+        Rows::Int8Groups { .. } => INT8_GROUPS_VECTORS,
         Rows::Int4 { .. } => INT4_VECTORS,
     };
     WIDENED.with_borrow_mut(|room| {
@@ -115,6 +118,17 @@ fn widen(rows: Rows<'_>, width: usize, out: &mut [i16]) {
                 out[width..].fill(0);
                 for (out, value) in out.iter_mut().zip(row) {
                     *out = (*value).into();
+                }
+            }
+        }
+        Rows::Int8Groups { values, group_scales, .. } => {
+            let rows = values.chunks_exact(width).zip(group_scales.chunks_exact(width / GROUP));
+            for (out, (row, scales)) in outs.zip(rows) {
+                let groups = row.chunks_exact(GROUP).zip(scales);
+                for (out, (values, scale)) in out.chunks_exact_mut(GROUP).zip(groups) {
+                    for (out, value) in out.iter_mut().zip(values) {
+                        *out = i16::from(*value) * i16::from(*scale);
+                    }
                 }
             }
         }

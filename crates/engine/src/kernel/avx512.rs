@@ -85,6 +85,7 @@ pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
                 stream::linear(values, sums, xs, outs);
             }
             Rows::Int8 { values, sums } => panel::linear(values, sums, xs, outs),
+            Rows::Int8Groups { .. } => portable::linear(rows, xs, outs),
             Rows::Int4 { .. } if xs.len() < PANEL_TOKENS_MIN => int4::stream(rows, xs, outs),
             Rows::Int4 { .. } => int4::panels(rows, xs, outs),
         }

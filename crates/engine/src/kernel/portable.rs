@@ -77,6 +77,14 @@ pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
                     *out = dot(row, x);
                 }
             }
+            Rows::Int8Groups { values, group_scales, .. } => {
+                let rows = values.chunks_exact(x.len());
+                let rows = rows.zip(group_scales.chunks_exact(x.len() / GROUP));
+                for ((values, scales), out) in rows.zip(out.iter_mut()) {
+                    let groups = values.chunks_exact(GROUP).zip(x.chunks_exact(GROUP)).zip(scales);
+                    *out = groups.map(|((q, x), scale)| dot(q, x) * i64::from(*scale)).sum();
+                }
+            }
             Rows::Int4 { nibbles, group_scales, .. } => {
                 let rows = nibbles.chunks_exact(x.len() / 2);
                 let rows = rows.zip(group_scales.chunks_exact(x.len() / GROUP));

@@ -26,6 +26,10 @@ pub(crate) const GAIN_BITS_MAX: u32 = 30;
 pub(crate) const RESIDUAL_BITS_MAX: u32 = 24;
 /// Most fraction bits of the logits.
 pub(crate) const LOGIT_BITS_MAX: u32 = 20;
+/// Elements of a group.
+const GROUP: u32 = 32;
+const _: () = assert!(GROUP as usize == kernel::GROUP);
+
 /// Fraction bits to which a head is rescaled before its norm if it has more.
 pub(crate) const HEAD_NORM_BITS: u32 = 24;
 /// Largest magnitude of a bias: 2^29 − 1, so that with a value below 2^30 it stays below 2^31.
@@ -74,9 +78,13 @@ pub(crate) fn layer_matrices(c: &Configuration) -> Vec<LayerMatrix> {
     all
 }
 
-/// Whether a layer's matrix of that width is stored in int4.
-pub(crate) const fn is_int4(c: &Configuration, width: u32) -> bool {
-    matches!(c.weights, WeightKind::Int4) && width.is_multiple_of(kernel::GROUP as u32)
+/// What the elements of a layer's matrix of that width are, and whether they have groups.
+pub(crate) const fn matrix_kind(c: &Configuration, width: u32) -> (PartKind, bool) {
+    match c.weights {
+        WeightKind::Int8Groups if width.is_multiple_of(GROUP) => (PartKind::Int8, true),
+        WeightKind::Int4 if width.is_multiple_of(GROUP) => (PartKind::Int4, true),
+        _ => (PartKind::Int8, false),
+    }
 }
 
 /// Every part of a model with this configuration, in order.
@@ -97,10 +105,9 @@ pub(crate) fn demands(c: &Configuration) -> Vec<Demand> {
         }
         for (name, rows, width, has_bias) in layer_matrices(c) {
             let name = format!("layer.{layer}.{name}");
-            if is_int4(c, width) {
-                matrix_of_groups(&mut all, &name, rows, width);
-            } else {
-                matrix(&mut all, &name, rows, width);
+            match matrix_kind(c, width) {
+                (kind, true) => matrix_of_groups(&mut all, &name, kind, rows, width),
+                (_, false) => matrix(&mut all, &name, rows, width),
             }
             if has_bias {
                 bias(&mut all, format!("{name}.bias"), rows);
@@ -132,10 +139,10 @@ fn matrix(all: &mut Vec<Demand>, name: &str, rows: u32, width: u32) {
     scales(all, name, rows);
 }
 
-fn matrix_of_groups(all: &mut Vec<Demand>, name: &str, rows: u32, width: u32) {
-    let groups = u64::from(width) / kernel::GROUP as u64;
-    table(all, name, PartKind::Int4, &[rows.into(), width.into()], 0);
-    table(all, &format!("{name}.group-scale"), PartKind::Uint8, &[rows.into(), groups], 0);
+fn matrix_of_groups(all: &mut Vec<Demand>, name: &str, kind: PartKind, rows: u32, width: u32) {
+    let groups = [rows.into(), (width / GROUP).into()];
+    table(all, name, kind, &[rows.into(), width.into()], 0);
+    table(all, &format!("{name}.group-scale"), PartKind::Uint8, &groups, 0);
     scales(all, name, rows);
 }
 

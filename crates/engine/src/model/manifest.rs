@@ -84,17 +84,19 @@ pub enum WeightKind {
     /// int8 rows.
     #[default]
     Int8,
+    /// int8 in groups of 32 with integer scales, for matrices whose width is a multiple of 32.
+    Int8Groups,
     /// int4 in groups of 32 with integer scales, for matrices whose width is a multiple of 32.
     Int4,
 }
 
 impl WeightKind {
-    /// Bits of an element, as the configuration names the kind.
-    #[must_use]
-    pub const fn bits(self) -> u32 {
+    /// Bits of an element and elements of a group, as the configuration names the kind.
+    const fn code(self) -> [u64; 2] {
         match self {
-            Self::Int8 => 8,
-            Self::Int4 => 4,
+            Self::Int8 => [8, 0],
+            Self::Int8Groups => [8, 32],
+            Self::Int4 => [4, 32],
         }
     }
 }
@@ -160,7 +162,7 @@ pub enum PartKind {
     Uint16,
     /// UTF-8 text.
     Text,
-    /// Pairs of 4-bit integers, −8 to 7, as the kernels read them.
+    /// Pairs of 4-bit integers, −8 to 7, as `spec/model.md` packs them.
     Int4,
     /// Unsigned bytes, 1 to 127.
     Uint8,
@@ -318,7 +320,8 @@ impl Cbor for Configuration {
             encoder.key(16).uint(token.into());
         }
         let Biases { query_key_value, output, feed_forward } = self.biases;
-        encoder.key(17).uint(self.weights.bits().into());
+        let [bits, group] = self.weights.code();
+        encoder.key(17).array(2).uint(bits).uint(group);
         encoder.key(18).array(3).bool(query_key_value).bool(output).bool(feed_forward);
         if let Some(epsilon) = self.head_norm_epsilon {
             encoder.key(19).uint(epsilon);
@@ -413,11 +416,12 @@ impl Cbor for Configuration {
 }
 
 fn weight_kind(decoder: &mut Decoder<'_>) -> Result<WeightKind, CborError> {
-    match decoder.uint_up_to("bits of a weight", 8)? {
-        8 => Ok(WeightKind::Int8),
-        4 => Ok(WeightKind::Int4),
-        found => Err(value("bits of a weight", found)),
-    }
+    decoder.array_exact("kind of weights", 2)?;
+    let bits = decoder.uint_up_to("bits of a weight", 8)?;
+    let group = decoder.uint_up_to("weights of a group", 32)?;
+    let kinds = [WeightKind::Int8, WeightKind::Int8Groups, WeightKind::Int4];
+    let kind = kinds.into_iter().find(|kind| kind.code() == [bits, group]);
+    kind.ok_or_else(|| value("bits of a weight", bits))
 }
 
 fn window(decoder: &mut Decoder<'_>) -> Result<Window, CborError> {

@@ -41,7 +41,8 @@ pub(super) struct Rotation {
 #[derive(Debug)]
 pub(super) struct Matrix {
     pub(super) values: Range<usize>,
-    /// Of int4 rows.
+    pub(super) kind: PartKind,
+    /// Where rows have groups.
     pub(super) group_scales: Option<Range<usize>>,
     pub(super) scales: Range<usize>,
     pub(super) scale_bits: i32,
@@ -158,26 +159,23 @@ impl<'a> PartReader<'a> {
         let (part, bytes, values) = self.part();
         // The second dimension of a matrix is at least one, as the configuration demands.
         let width = container::index(part.shape[1]);
-        let (group_scales, sums) = match part.kind {
-            PartKind::Int4 => {
-                let (range, group_scales) = self.group_scales()?;
-                let rows = bytes.chunks_exact(width / 2);
-                let rows = rows.zip(group_scales.chunks_exact(width / GROUP));
-                (Some(range), rows.map(|(row, scales)| sum_of_groups(row, scales)).collect())
+        if part.kind == PartKind::Int8 {
+            let elements: &[i8] = bytemuck::cast_slice(bytes);
+            if let Some(index) = elements.iter().position(|x| *x == i8::MIN) {
+                return Err(element(part, index, i8::MIN.into(), -127, 127));
             }
-            _ => {
-                let elements: &[i8] = bytemuck::cast_slice(bytes);
-                if let Some(index) = elements.iter().position(|x| *x == i8::MIN) {
-                    return Err(element(part, index, i8::MIN.into(), -127, 127));
-                }
-                let rows = elements.chunks_exact(width);
-                (None, rows.map(|row| row.iter().map(|x| i32::from(*x)).sum()).collect())
-            }
+        }
+        let (group_scales, sums) = if self.next_kind() == PartKind::Uint8 {
+            let (range, group_scales) = self.group_scales()?;
+            (Some(range), sums_of_groups(part.kind, bytes, group_scales, width))
+        } else {
+            let rows = bytemuck::cast_slice::<u8, i8>(bytes).chunks_exact(width);
+            (None, rows.map(|row| row.iter().map(|x| i32::from(*x)).sum()).collect())
         };
         let scale_bits = self.fraction_bits();
         let scales = self.int16(1, i16::MAX)?;
         let bias = if has_bias { Some(self.bias()?) } else { None };
-        Ok(Matrix { values, group_scales, scales, scale_bits, sums, bias })
+        Ok(Matrix { kind: part.kind, values, group_scales, scales, scale_bits, sums, bias })
     }
 
     fn group_scales(&mut self) -> Result<(Range<usize>, &'a [u8]), ModelError> {
@@ -186,6 +184,10 @@ impl<'a> PartReader<'a> {
             None => Ok((range, bytes)),
             Some(index) => Err(element(part, index, bytes[index].into(), 1, 127)),
         }
+    }
+
+    fn next_kind(&self) -> PartKind {
+        self.frame.manifest.parts[self.next].kind
     }
 
     fn norm(&mut self, has_bias: bool) -> Result<Norm, ModelError> {
@@ -249,15 +251,20 @@ impl<'a> PartReader<'a> {
     }
 }
 
-/// Σ s·q over a row of groups.
-fn sum_of_groups(nibbles: &[u8], scales: &[u8]) -> i32 {
-    let groups = nibbles.chunks_exact(GROUP / 2).zip(scales);
-    let sums = groups.map(|(nibbles, scale)| {
-        let sum: i32 =
-            nibbles.iter().map(|byte| i32::from(byte & 15) + i32::from(byte >> 4) - 16).sum();
-        sum * i32::from(*scale)
-    });
-    sums.sum()
+/// (rows,) Σ s·q
+fn sums_of_groups(kind: PartKind, bytes: &[u8], scales: &[u8], width: usize) -> Vec<i32> {
+    let group_bytes = if kind == PartKind::Int4 { GROUP / 2 } else { GROUP };
+    let sum = |group: &[u8]| -> i32 {
+        match kind {
+            PartKind::Int4 => {
+                group.iter().map(|byte| i32::from(byte & 15) + i32::from(byte >> 4) - 16).sum()
+            }
+            _ => group.iter().map(|byte| i32::from(byte.cast_signed())).sum(),
+        }
+    };
+    let groups = bytes.chunks_exact(group_bytes).zip(scales);
+    let sums: Vec<i32> = groups.map(|(group, scale)| sum(group) * i32::from(*scale)).collect();
+    sums.chunks_exact(width / GROUP).map(|row| row.iter().sum()).collect()
 }
 
 fn element(part: &Part, index: usize, found: i64, minimum: i64, maximum: i64) -> ModelError {
