@@ -17,8 +17,6 @@ use super::weights::Tensors;
 
 /// Largest power that is moved, in either direction.
 const POWER_MAX: i32 = 12;
-/// Columns nearer to the median than this are left alone.
-const POWER_MIN: i32 = 2;
 /// Rows that one thread takes the maxima of before they are merged.
 const BLOCK_ROWS: u32 = 64;
 
@@ -145,11 +143,8 @@ fn powers(maxima: &[Dyadic]) -> Vec<i32> {
     let mut sorted: Vec<Dyadic> = maxima.iter().copied().filter(|max| max.mantissa != 0).collect();
     sorted.sort_by(|a, b| a.compare_magnitude(*b));
     let Some(median) = sorted.get(sorted.len() / 2) else { return vec![0; maxima.len()] };
-    let powers = maxima.iter().map(|max| {
-        let power = median.nearest_power_over(*max).clamp(-POWER_MAX, POWER_MAX);
-        if power.abs() < POWER_MIN { 0 } else { power }
-    });
-    powers.collect()
+    let power = |max: &Dyadic| median.nearest_power_over(*max).clamp(-POWER_MAX, POWER_MAX);
+    maxima.iter().map(power).collect()
 }
 
 #[cfg(test)]
@@ -157,12 +152,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_far_from_the_median_are_brought_to_it_and_others_are_left_alone() {
+    fn columns_are_brought_as_near_to_the_median_as_a_power_of_two_can() {
         let of = |mantissas: &[i128]| -> Vec<Dyadic> {
             mantissas.iter().map(|mantissa| Dyadic { mantissa: *mantissa, exponent: -20 }).collect()
         };
         assert_eq!(powers(&of(&[100, -100, 99, 1, 100])), [0, 0, 0, 7, 0]);
-        assert_eq!(powers(&of(&[100, 283, 282, -36, 35, 100, 100])), [0, -2, 0, 0, 2, 0, 0]);
+        assert_eq!(powers(&of(&[100, 283, 282, -36, 35, 100, 100])), [0, -2, -1, 1, 2, 0, 0]);
         assert_eq!(powers(&of(&[1 << 40, 1, 1, 1, 0])), [-POWER_MAX, 0, 0, 0, 0]);
         assert_eq!(powers(&of(&[0, 0])), [0, 0]);
     }
