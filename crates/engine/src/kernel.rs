@@ -23,7 +23,7 @@ pub(crate) const GROUP: usize = 32;
 
 /// Rows of a matrix as they lie in memory; each carries the sums of its elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Rows<'a> {
+pub enum Rows<'a> {
     /// (rows, k) elements −127 to 127.
     Int8 {
         /// (rows, k)
@@ -54,7 +54,8 @@ pub(crate) enum Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// How many rows there are.
-    pub(crate) const fn count(self) -> usize {
+    #[must_use]
+    pub const fn count(self) -> usize {
         match self {
             Self::Int8 { sums, .. } | Self::Int8Groups { sums, .. } | Self::Int4 { sums, .. } => {
                 sums.len()
@@ -63,7 +64,8 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows from `start` to before `end`.
-    pub(crate) fn part(self, start: usize, end: usize) -> Self {
+    #[must_use]
+    pub fn part(self, start: usize, end: usize) -> Self {
         let cut = |len: usize| {
             let each = len / self.count();
             start * each..end * each
@@ -86,7 +88,8 @@ impl<'a> Rows<'a> {
     }
 
     /// How many elements a row has.
-    pub(crate) fn width(self) -> usize {
+    #[must_use]
+    pub fn width(self) -> usize {
         match self {
             Self::Int8 { values, sums } | Self::Int8Groups { values, sums, .. } => {
                 values.len() / sums.len()
@@ -100,17 +103,17 @@ impl<'a> Rows<'a> {
 ///
 /// x = 256·(high − 128) + low: both planes are unsigned, as the byte products of x86 want them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Activation {
+pub struct Activation {
     values: Vec<i16>,
     high: Vec<u8>,
     low: Vec<u8>,
     /// The value of x is x · 2^−`fraction_bits`.
-    pub(crate) fraction_bits: i32,
+    pub fraction_bits: i32,
 }
 
 impl Activation {
     /// Sets the width, gives `fill` the values to write, and derives the planes from them.
-    pub(crate) fn fill(&mut self, width: usize, fill: impl FnOnce(&mut [i16]) -> i32) {
+    pub fn fill(&mut self, width: usize, fill: impl FnOnce(&mut [i16]) -> i32) {
         let padded = width.next_multiple_of(PLANE_BLOCK);
         self.values.resize(width, 0);
         self.high.resize(padded, 0);
@@ -123,7 +126,9 @@ impl Activation {
         }
     }
 
-    pub(crate) fn values(&self) -> &[i16] {
+    /// (width,) the vector.
+    #[must_use]
+    pub fn values(&self) -> &[i16] {
         &self.values
     }
 
@@ -199,7 +204,7 @@ macro_rules! dispatch {
             $(
                 $(#[$doc])*
                 #[inline]
-                pub(crate) fn $name(self, $($arg: $type),*) $(-> $out)? {
+                pub fn $name(self, $($arg: $type),*) $(-> $out)? {
                     match self.0 {
                         Isa::Portable => portable::$name($($arg),*),
                         #[cfg(target_arch = "x86_64")]
@@ -214,38 +219,47 @@ macro_rules! dispatch {
 }
 
 dispatch! {
-    /// See [`portable::linear`].
+    /// (rows, k) × (tokens, k) → (tokens, rows) complete sums over the integers.
     fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]);
-    /// See [`portable::narrow_sums`].
+    /// (n,) sums → (n,) int16 under one least exponent, returned.
     fn narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
-    /// See [`portable::narrow`].
+    /// (n,) int32 → (n,) int16 under one least exponent, returned.
     fn narrow(values: &[i32], out: &mut [i16]) -> u32;
-    /// See [`portable::narrow_to_int8`].
+    /// (n,) int32 → (n,) int8 under one least exponent, returned.
     fn narrow_to_int8(values: &[i32], out: &mut [i8]) -> u32;
-    /// See [`portable::products`].
+    /// (n,) int16 times (n,) int16 → (n,) int32.
     fn products(a: &[i16], b: &[i16], out: &mut [i32]);
-    /// See [`portable::add_scaled`].
+    /// Adds values · 2^−shift, rounded, to the residual stream; returns the largest magnitude reached.
+    ///
+    /// Above 2^31 − 1 the stream is void: the caller refuses.
     fn add_scaled(values: &[i32], shift: i32, residual: &mut [i32]) -> u64;
-    /// See [`portable::rescale`].
+    /// values · 2^−shift, rounded; returns the largest magnitude.
+    ///
+    /// Above 2^31 − 1 the result is void: the caller refuses.
     fn rescale(values: &[i32], shift: i32, out: &mut [i32]) -> u64;
-    /// See [`portable::norm`].
+    /// Root mean square norm of (d,) int32 with (d,) gains → (d,) int16.
+    ///
+    /// `epsilon` has `epsilon_bits` more fraction bits than the squares of the values; `scratch` has
+    /// d elements. Returns how many fraction bits the output has beyond the gains'.
     fn norm(values: &[i32], gains: &[i16], epsilon: u64, epsilon_bits: u32, scratch: &mut [i64], out: &mut [i16]) -> i32;
-    /// See [`portable::layer_norm`].
+    /// Layer norm of (d,) int32 with (d,) gains → (d,) int32 below 2^30; as `norm` otherwise.
     fn layer_norm(values: &[i32], gains: &[i16], epsilon: u64, scratch: &mut [i64], out: &mut [i32]) -> i32;
-    /// See [`portable::add_bias`].
+    /// Adds a bias; returns the fewer fraction bits of the two, which the sums have.
     fn add_bias(values: &mut [i32], bits: i32, bias: &[i32], bias_bits: i32) -> i32;
-    /// See [`portable::rotate`].
+    /// Rotates (`head_dim`,) int16 by (`head_dim`/2,) cosines and sines → int32.
     fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
-    /// See [`portable::scores`].
+    /// (keys, `head_dim`) int8 × (`head_dim`,) int16 → (keys,) int32.
     fn scores(query: &[i16], keys: &[i8], out: &mut [i32]);
-    /// See [`portable::align_scores`].
+    /// Brings score j from `query_bits` + `key_bits`\[j\] fraction bits to `to_bits`; returns
+    /// the largest magnitude, above 2^30 void: the caller refuses.
     fn align_scores(scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32) -> u64;
-    /// See [`portable::weights`].
+    /// Softmax numerators of aligned scores, each rounded to its value's exponent;
+    /// returns their sum Z before that rounding.
     fn weights(scores: &[i32], value_bits: &[i16], least_bits: i16, table: &[u16], out: &mut [u16]) -> u64;
-    /// See [`portable::weighted_sum`].
+    /// (keys,) uint16 × (keys, `head_dim`) int8 → (`head_dim`,) complete sums.
     fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
-    /// See [`portable::divide`].
+    /// round(o · 2^(8 − lag) / Z) for each sum o.
     fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]);
-    /// See [`portable::activate`].
+    /// max(x, 0) + ψ(|x|) for each x.
     fn activate(values: &mut [i32], table: &[i16]);
 }
