@@ -57,6 +57,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally ask \"Explain transactions.\" --max-tokens 80 --receipt answer.receipt"
     )]
     Ask(Ask),
+    /// Make vectors of texts with a sentence encoder, in exact integers
+    #[command(
+        after_help = "Example:\n  tally model import ./all-MiniLM-L6-v2 --name minilm\n  tally embed --model minilm 'A man is eating.' 'Someone has lunch.'"
+    )]
+    Embed(Embed),
     /// Judge a receipt offline: what is established, by what, and what is not
     #[command(
         after_help = "Example:\n  tally verify answer.receipt --policy policy.toml --request request.json\n\nThe policy says whom you trust. Without --policy it is the one in your home, which trusts your own node."
@@ -119,6 +124,16 @@ pub(crate) struct Sampling {
     /// Fix the sampling seed [default: derived from your nonce and the input]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Embed {
+    /// The texts
+    #[arg(required = true)]
+    pub(crate) texts: Vec<String>,
+    /// Sentence encoder by name or root
+    #[arg(long)]
+    pub(crate) model: String,
 }
 
 #[derive(Debug, Args)]

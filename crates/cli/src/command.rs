@@ -2,6 +2,7 @@
 
 mod ask;
 mod demo;
+mod embed;
 mod inspect;
 mod key;
 mod log;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
     match command {
         args::Command::Demo => demo::run(context),
         args::Command::Ask(ask) => ask::run(&ask, context),
+        args::Command::Embed(embed) => embed::run(&embed, context),
         args::Command::Verify(verify) => verify::run(&verify, context),
         args::Command::Inspect(inspect) => inspect::run(&inspect, context),
         args::Command::Replay(replay) => replay::run(&replay, context),

@@ -304,15 +304,15 @@ impl Engine {
     fn slots(&self, spans: &[Span<'_>]) -> Result<Vec<Slot>, EngineError> {
         let configuration = self.model.configuration();
         let (vocabulary, context) = (configuration.vocabulary, configuration.context);
+        if spans.iter().any(|span| span.tokens.is_empty()) {
+            return Err(EngineError::EmptyInput);
+        }
         let count = spans.iter().map(|span| span.tokens.len()).sum();
         parameter("tokens of a pass", count, PASS_TOKENS_MAX)?;
         let mut slots = Vec::with_capacity(count);
         for (sequence, span) in spans.iter().enumerate() {
             if !Arc::ptr_eq(&span.sequence.model, &self.model) {
                 return Err(EngineError::ForeignSequence);
-            }
-            if span.tokens.is_empty() {
-                return Err(EngineError::EmptyInput);
             }
             let found = (span.sequence.len + span.tokens.len()) as u64;
             if found > u64::from(context) {

@@ -41,6 +41,11 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
         }
     };
     let model = models::load(&home, &args.model)?;
+    ensure!(
+        model.configuration().pooling.is_none(),
+        "model `{}` is a sentence encoder and answers nothing\n\nhint: `tally embed` makes vectors with it",
+        args.model
+    );
     let language = Language::of(&model)?;
     let engine = Engine::new(model, kernels(&context.kernels)?, context.threads)?;
     let prompt = read_prompt(&args.prompt)?;

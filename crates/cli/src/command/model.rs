@@ -66,16 +66,20 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     })
     .with_context(|| format!("cannot import {}", args.source.display()))?;
     bar.finish_and_clear();
-    let root = Model::parse(&bytes).context("the converted model")?.root();
+    let model = Model::parse(&bytes).context("the converted model")?;
+    let root = model.root();
     write_model(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     output.json(
         &json!({"name": name, "root": root.to_string(), "path": path, "bytes": bytes.len()}),
     )?;
     output.line(&format!("imported `{name}`, root {root}, {} bytes", bytes.len()))?;
-    output.note(&format!(
-        "\nhint: to accept its receipts, add \"{root}\" to `models` in {}",
-        home.policy().display()
-    ));
+    output.note(&match model.configuration().pooling {
+        None => format!(
+            "\nhint: to accept its receipts, add \"{root}\" to `models` in {}",
+            home.policy().display()
+        ),
+        Some(_) => format!("\nhint: tally embed --model {name} 'A text.' 'Another.'"),
+    });
     Ok(())
 }
 
@@ -86,6 +90,14 @@ fn name_of(source: &Path) -> Result<String> {
     let is_file = full.extension().is_some_and(|extension| extension == "gguf");
     let name = if is_file { full.file_stem() } else { full.file_name() };
     Ok(name.unwrap_or_default().to_string_lossy().into_owned())
+}
+
+const fn weights_name(weights: WeightKind) -> &'static str {
+    match weights {
+        WeightKind::Int8 => "int8",
+        WeightKind::Int8Groups => "int8-groups",
+        WeightKind::Int4 => "int4",
+    }
 }
 
 fn list(home: &Home, output: Output) -> Result<()> {
@@ -127,6 +139,7 @@ fn show(name: &str, home: &Home, output: Output) -> Result<()> {
     output.json(&json!({
         "root": model.root().to_string(),
         "arithmetic": manifest.arithmetic,
+        "family": manifest.family,
         "converter": converter,
         "configuration": {
             "layers": configuration.layers,
@@ -139,6 +152,9 @@ fn show(name: &str, home: &Home, output: Output) -> Result<()> {
             "context": configuration.context,
             "tied": configuration.tied,
             "residual_bits": configuration.residual_bits,
+            "weights": weights_name(configuration.weights),
+            "window": configuration.window.map(|window| window.len),
+            "has_head_norms": configuration.head_norm_epsilon.is_some(),
         },
         "sources": sources,
         "parts": manifest.parts.len(),
@@ -146,6 +162,8 @@ fn show(name: &str, home: &Home, output: Output) -> Result<()> {
     output.line(&format!("root          {}", model.root()))?;
     output.line(&format!("arithmetic    {}", manifest.arithmetic))?;
     output.line(&format!("converter     {}", converter))?;
+    let weights = weights_name(configuration.weights);
+    output.line(&format!("family        {}, weights in {weights}", manifest.family))?;
     for (name, value) in [
         ("layers", configuration.layers),
         ("width", configuration.width),

@@ -12,7 +12,7 @@ use tally_core::Digest;
 use crate::model::container::{self, Content};
 use crate::model::manifest::{Configuration, Provenance};
 use crate::model::{Model, WeightKind, layout};
-use crate::source::{Biases, Decimal};
+use crate::source::{Biases, Decimal, Pooling, PoolingKind, Window};
 
 use super::quantise::Dyadic;
 use super::weights::{Rest, Tensors};
@@ -42,6 +42,40 @@ pub(crate) fn configuration() -> Configuration {
         head_norm_epsilon: None,
         window: None,
         pooling: None,
+    }
+}
+
+/// One model for each thing that a decoder may have, by name.
+pub(crate) fn variants() -> Vec<(&'static str, Configuration)> {
+    let all = Biases { query_key_value: true, output: true, feed_forward: true };
+    let wide = Configuration { width: 64, hidden: 96, head_dim: 16, ..configuration() };
+    let with = |change: fn(&mut Configuration)| {
+        let mut changed = wide.clone();
+        change(&mut changed);
+        changed
+    };
+    vec![
+        ("tails", configuration()),
+        ("int4", with(|c| c.weights = WeightKind::Int4)),
+        ("int8 groups", with(|c| c.weights = WeightKind::Int8Groups)),
+        ("biases", Configuration { biases: all, ..configuration() }),
+        ("head norms", with(|c| c.head_norm_epsilon = Some(1 << 20))),
+        ("window", with(|c| c.window = Some(Window { len: 5, first_layer: 1 }))),
+        ("own head", with(|c| c.tied = false)),
+    ]
+}
+
+/// A small encoder.
+pub(crate) fn encoder(kind: PoolingKind, is_normalised: bool) -> Configuration {
+    Configuration {
+        kv_heads: 4,
+        tied: false,
+        logit_bits: 0,
+        begin_token: None,
+        end_tokens: vec![],
+        biases: Biases { query_key_value: true, output: true, feed_forward: true },
+        pooling: Some(Pooling { kind, is_normalised }),
+        ..configuration()
     }
 }
 

@@ -69,6 +69,105 @@ fn every_kernel_thread_count_and_chunking_gives_the_same_logits() {
     }
 }
 
+#[test]
+fn every_variant_of_a_decoder_gives_the_same_logits_however_it_is_computed() {
+    let tokens = text(40);
+    let mut seen = vec![];
+    for (name, configuration) in tiny::variants() {
+        let file = tiny::file(configuration, &RandomTensors::default()).unwrap();
+        let model = Arc::new(Model::parse(&file).unwrap());
+        let with = |kernels, threads| Engine::new(Arc::clone(&model), kernels, threads).unwrap();
+        let law = logits_of(&with(Kernels::PORTABLE, 1), &tokens, 1);
+        for kernels in Kernels::available() {
+            for (threads, chunk_len) in [(1, 40), (2, 7)] {
+                let found = logits_of(&with(kernels, threads), &tokens, chunk_len);
+                assert!(found == law, "{name}, {kernels:?}, {threads} threads");
+            }
+        }
+        assert!(!seen.contains(&law), "{name} computes what another variant does");
+        seen.push(law);
+    }
+}
+
+#[test]
+fn a_window_hides_what_lies_before_it_and_nothing_else() {
+    let mut configuration = tiny::configuration();
+    configuration.window = Some(crate::source::Window { len: 5, first_layer: 0 });
+    let file = tiny::file(configuration, &RandomTensors::default()).unwrap();
+    let model = Arc::new(Model::parse(&file).unwrap());
+    let engine = Engine::new(model, Kernels::detect(), 1).unwrap();
+    let (tokens, mut changed) = (text(20), text(20));
+    changed[3] = (changed[3] + 1) % 97;
+    let (a, b) = (logits_of(&engine, &tokens, 20), logits_of(&engine, &changed, 20));
+    // Two layers of five positions each see eight positions back.
+    assert!((0..20).all(|position| (a[position] == b[position]) == !(3..12).contains(&position)));
+}
+
+#[test]
+fn an_encoder_gives_the_same_vectors_alone_or_in_a_batch_on_every_kernel() {
+    use crate::source::PoolingKind::{Cls, Mean};
+    let texts = [text(1), text(30), text(96), text(7)];
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let mut seen = vec![];
+    for (kind, is_normalised) in [(Mean, true), (Mean, false), (Cls, true)] {
+        let configuration = tiny::encoder(kind, is_normalised);
+        let file = tiny::file(configuration, &RandomTensors::default()).unwrap();
+        let model = Arc::new(Model::parse(&file).unwrap());
+        let law = Engine::new(Arc::clone(&model), Kernels::PORTABLE, 1).unwrap();
+        let alone = texts.iter().map(|text| law.embed(&[text]).unwrap().remove(0));
+        let alone: Vec<_> = alone.collect();
+        for kernels in Kernels::available() {
+            for threads in [1, 2] {
+                let engine = Engine::new(Arc::clone(&model), kernels, threads).unwrap();
+                assert!(engine.embed(&texts).unwrap() == alone, "{kernels:?}, {threads} threads");
+            }
+        }
+        if is_normalised {
+            let squares = alone[1].values.iter().map(|x| i64::from(*x).pow(2)).sum::<i64>();
+            assert!((squares - (1 << 48)).abs() < 1 << 30, "{squares}");
+        }
+        assert!(!seen.contains(&alone[1]));
+        seen.push(alone[1].clone());
+    }
+}
+
+#[test]
+fn an_encoder_continues_no_text_and_a_decoder_makes_no_vector() {
+    let configuration = tiny::encoder(crate::source::PoolingKind::Mean, true);
+    let file = tiny::file(configuration, &RandomTensors::default()).unwrap();
+    let encoder = Arc::new(Model::parse(&file).unwrap());
+    let encoder = Engine::new(encoder, Kernels::detect(), 1).unwrap();
+    let refused = encoder.prefill(&mut encoder.sequence(), &[1], 1, &mut vec![]);
+    assert_eq!(refused, Err(EngineError::NotADecoder));
+    assert_eq!(encoder.embed(&[&[]]), Err(EngineError::EmptyInput));
+    let long = EngineError::Context { found: 97, limit: 96 };
+    assert_eq!(encoder.embed(&[&text(97)]), Err(long));
+    let decoder = engine(Kernels::detect(), 1);
+    assert_eq!(decoder.embed(&[&[1]]), Err(EngineError::NotAnEncoder));
+}
+
+#[test]
+fn the_last_layer_under_the_lens_says_what_the_model_says() {
+    let engine = engine(Kernels::detect(), 2);
+    let tokens = text(20);
+    let law = logits_of(&engine, &tokens, 20);
+    let mut seen = vec![];
+    let on = &mut |layer, position: usize, logits: &[i32]| {
+        seen.push((layer, position));
+        assert_eq!(layer == 1, logits == law[position]);
+    };
+    engine.lens(&tokens, &[0, 19, 20], on).unwrap();
+    assert_eq!(seen, [(0, 0), (0, 19), (1, 0), (1, 19)]);
+}
+
+#[test]
+fn headroom_names_every_operation_that_can_be_refused() {
+    let found = engine(Kernels::detect(), 1).headroom(&text(20), 7).unwrap();
+    let operations: Vec<Operation> = found.iter().map(|headroom| headroom.operation).collect();
+    assert_eq!(operations, Operation::ALL[..6]);
+    assert!(found.iter().all(|headroom| (1..=headroom.bound).contains(&headroom.peak)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -142,7 +241,7 @@ fn a_pass_refuses_what_is_out_of_range_and_leaves_the_sequence_as_it_was() {
         minimum: 1,
         maximum: PASS_TOKENS_MAX as u64,
     };
-    assert_eq!(extend(&[]), (Err(empty("tokens of a pass")), 90));
+    assert_eq!(extend(&[]), (Err(EngineError::EmptyInput), 90));
     assert_eq!(extend(&text(96)[90..]), (Ok(()), context));
     assert_eq!(extend(&[1]).1, context);
     let mut fresh = engine.sequence();
