@@ -1,4 +1,4 @@
-//! Hardened reading of a Hugging Face folder: what a model is imported from.
+//! Hardened reading of a Hugging Face folder or a GGUF file: what a model is imported from.
 //!
 //! Everything here is input from strangers. Files are read whole under named limits (no memory
 //! map: the bytes that were hashed are the bytes that are read), numbers are exact (weights as
@@ -14,6 +14,7 @@ pub mod decimal;
 pub mod element;
 pub mod error;
 mod folder;
+pub mod gguf;
 mod json;
 mod modules;
 pub mod safetensors;
@@ -70,13 +71,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a folder with `config.json`, `tokenizer.json`, weights in one file or in shards and,
+    /// Reads a file of GGUF, or a folder with `config.json`, `tokenizer.json`, weights in one file or in shards and,
     /// where they exist, `generation_config.json`, `tokenizer_config.json` and
     /// `chat_template.jinja`; for an encoder also the files of sentence-transformers.
     ///
     /// # Errors
     /// See [`SourceError`]: the first fault found, naming file, field or tensor.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
+        if path.is_file() {
+            return Self::read_gguf(path);
+        }
         let mut folder = Folder::new(path);
         let modules = folder.read("modules.json", CONFIG_BYTES_MAX)?;
         let modules = modules.map(|bytes| Modules::parse(&bytes)).transpose()?;
@@ -103,5 +107,13 @@ impl Source {
         let text = SourceText::parse(text.as_deref(), template)?;
         let weights = safetensors::read(&mut folder, prefix, &config)?;
         Ok(Self { config, weights, tokenizer, text, files: folder.into_files() })
+    }
+    fn read_gguf(path: &Path) -> Result<Self, SourceError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = folder::read_file(path, &name, safetensors::WEIGHTS_BYTES_MAX)?;
+        let bytes = bytes.ok_or_else(|| folder::not_found(&name))?;
+        let files = vec![folder::described(&name, &bytes)];
+        let gguf::Contents { config, weights, tokenizer, text } = gguf::Contents::parse(bytes)?;
+        Ok(Self { config, weights, tokenizer, text, files })
     }
 }

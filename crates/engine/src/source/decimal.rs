@@ -52,6 +52,46 @@ impl Decimal {
         Self::new(digits, power.checked_sub(i32::try_from(places.len()).ok()?)?)
     }
 
+    /// The shortest decimal that rounds to an IEEE 754 number of 32 bits, and of those the
+    /// nearest: what was written before it was stored. `None` unless the number is zero or lies
+    /// in 2^−64..2^64.
+    #[must_use]
+    pub fn from_float_bits(bits: u32) -> Option<Self> {
+        if bits == 0 {
+            return Self::new(0, 0);
+        }
+        let (biased, fraction) = (bits >> 23, bits & ((1 << 23) - 1));
+        let exponent = i32::try_from(biased).ok()? - 150;
+        // A sign would count as part of the exponent.
+        if !(-64..64).contains(&(exponent + 23)) {
+            return None;
+        }
+        // In units of a quarter of the last place.
+        let number = 4 * u128::from(fraction | 1 << 23);
+        let (low, high) = (number - if fraction == 0 { 1 } else { 2 }, number + 2);
+        let is_even = fraction.is_multiple_of(2);
+        (-30..=20).rev().find_map(|power: i32| {
+            let ten = 10_u128.checked_pow(power.unsigned_abs())?;
+            let two = 1_u128 << (exponent - 2).unsigned_abs();
+            // number · 2^(exponent − 2) / 10^power = number · up / down.
+            let (mut up, mut down) = if power < 0 { (ten, 1) } else { (1, ten) };
+            if exponent < 2 {
+                down = two.checked_mul(down)?
+            } else {
+                up = two.checked_mul(up)?
+            }
+            let scaled = number.checked_mul(up)?;
+            let floor = scaled / down;
+            let rest = scaled % down;
+            let nearest = floor + u128::from(rest >= down - rest);
+            let found = nearest.checked_mul(down)?;
+            let (low, high) = (low.checked_mul(up)?, high.checked_mul(up)?);
+            let is_inside =
+                if is_even { low <= found && found <= high } else { low < found && found < high };
+            is_inside.then(|| Self::new(u64::try_from(nearest).ok()?, power))?
+        })
+    }
+
     /// The digits of digits · 10^exponent.
     #[must_use]
     pub const fn digits(self) -> u64 {

@@ -1,11 +1,13 @@
 //! Elements of tensors as exact numbers: what every stored form means, without a float.
 
+mod blocks;
+
 /// The exact number mantissa · 2^exponent; zero has exponent zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dyadic {
     /// Sign and at most 53 bits.
     pub mantissa: i64,
-    /// From −149 to 104.
+    /// From −149 to 104 for what a file holds.
     pub exponent: i32,
 }
 
@@ -22,6 +24,10 @@ pub(super) enum Encoding {
     F32,
     F16,
     Bf16,
+    Q8_0,
+    Q4_0,
+    Q4K,
+    Q6K,
 }
 
 impl Encoding {
@@ -30,6 +36,10 @@ impl Encoding {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q8_0 => (32, 34),
+            Self::Q4_0 => (32, 18),
+            Self::Q4K => (256, 144),
+            Self::Q6K => (256, 210),
         }
     }
 
@@ -39,19 +49,24 @@ impl Encoding {
         count.is_multiple_of(elements).then(|| (count / elements).checked_mul(bytes))?
     }
 
-    /// Appends the numbers of whole blocks to `out`; the index of the first one that is not
-    /// finite is the error.
+    /// Appends the numbers of whole blocks to `out`; where one is not finite, or its block's scale
+    /// is not, the error is its index, or that of its block's first number.
     pub(super) fn parse(self, bytes: &[u8], out: &mut Vec<Dyadic>) -> Result<(), usize> {
         let (elements, size) = self.block();
+        out.reserve_exact(bytes.len() / size * elements);
         for (index, block) in bytes.chunks_exact(size).enumerate() {
-            let failed = index * elements;
-            let number = match (self, block) {
-                (Self::F32, &[a, b, c, d]) => split(u32::from_le_bytes([a, b, c, d]), 8, 23),
-                (Self::F16, &[a, b]) => parse_f16([a, b]),
-                (Self::Bf16, &[a, b]) => split(u16::from_le_bytes([a, b]).into(), 8, 7),
+            let mut push = |number: Option<Dyadic>| number.map(|number| out.push(number));
+            let parsed = match (self, block) {
+                (Self::F32, &[a, b, c, d]) => push(split(u32::from_le_bytes([a, b, c, d]), 8, 23)),
+                (Self::F16, &[a, b]) => push(parse_f16([a, b])),
+                (Self::Bf16, &[a, b]) => push(split(u16::from_le_bytes([a, b]).into(), 8, 7)),
+                (Self::Q8_0, block) => blocks::parse_q8_0(block, out),
+                (Self::Q4_0, block) => blocks::parse_q4_0(block, out),
+                (Self::Q4K, block) => blocks::parse_q4_k(block, out),
+                (Self::Q6K, block) => blocks::parse_q6_k(block, out),
                 _ => None,
             };
-            out.push(number.ok_or(failed)?);
+            parsed.ok_or(index * elements)?;
         }
         Ok(())
     }

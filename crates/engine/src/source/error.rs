@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::gguf::GgufError;
 use super::tensors::Shape;
 
 /// Why a folder is not a model that this engine imports.
@@ -79,6 +80,9 @@ pub enum SourceError {
     /// Modules of a sentence encoder around a decoder.
     #[error("modules.json stands beside a decoder's config.json, expected a model_type of bert")]
     DecoderModules,
+    /// A GGUF file is not a model that is read.
+    #[error("{0}")]
+    Gguf(#[from] GgufError),
     /// A file is not UTF-8.
     #[error("{file} is not UTF-8 from byte {offset}")]
     NotUtf8 {

@@ -39,10 +39,12 @@ impl SourceText {
         let expected = "a text, or a list of named templates";
         let template = fields.optional::<Template>("chat_template", expected)?;
         let mut token = |field| {
-            let found = fields.optional::<Token>(field, "a text, or an object with content")?;
-            Ok(found.map(|found| match found {
-                Token::Plain(content) | Token::Described { content } => content,
-            }))
+            let found = fields.optional::<Token>(field, "a text, or an object with content");
+            found.map(|found| {
+                found.map(|found| match found {
+                    Token::Plain(content) | Token::Described { content } => content,
+                })
+            })
         };
         Ok(Self {
             begin_token: token("bos_token")?,

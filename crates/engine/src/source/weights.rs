@@ -144,10 +144,19 @@ impl Tensor<'_> {
     pub fn read_row(&self, row: usize, out: &mut Vec<Dyadic>) -> Result<(), SourceError> {
         out.clear();
         let size = self.bytes.len() / self.row_count.max(1);
-        let start = (row < self.row_count).then(|| self.order.stored(row) * size);
+        // The heads of a vector lie along its one row.
+        let is_vector = self.row_count == 1;
+        let stored = if is_vector { row } else { self.order.stored(row) };
+        let start = (row < self.row_count).then_some(stored * size);
         let bytes = start.map_or(&[][..], |start| &self.bytes[start..start + size]);
         let not_finite =
             |column| SourceError::NotFinite { name: self.name.to_owned(), row, column };
-        self.encoding.parse(bytes, out).map_err(not_finite)
+        self.encoding.parse(bytes, out).map_err(not_finite)?;
+        if is_vector && self.order != RowOrder::Plain {
+            let stored = out.clone();
+            out.clear();
+            out.extend((0..stored.len()).filter_map(|index| stored.get(self.order.stored(index))));
+        }
+        Ok(())
     }
 }
