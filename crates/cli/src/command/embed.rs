@@ -44,7 +44,7 @@ pub(crate) fn run(args: &args::Embed, context: &Context) -> Result<Verdict> {
         "embeddings": values,
     }))?;
     for (text, embedding) in args.texts.iter().zip(&embeddings) {
-        output.line(&format!("{text}"))?;
+        output.line(text)?;
         let first: Vec<String> = embedding.values.iter().take(6).map(i32::to_string).collect();
         let count = embedding.values.len();
         output.line(&format!(

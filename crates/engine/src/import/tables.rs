@@ -72,7 +72,7 @@ fn gelu_bend(index: i64) -> i128 {
         term = ((term * square) >> BITS) / odd;
     }
     let density = Fixed::from_ratio(-index * index, 1 << (2 * GATE_BITS + 1)).and_then(Fixed::exp);
-    let density = i128::from(density.unwrap_or(Fixed::ZERO).scaled(1 << BITS));
+    let density = density.unwrap_or(Fixed::ZERO).scaled(1 << BITS);
     let density = (density * INVERSE_ROOT_TAU) >> BITS;
     let tail = (1 << (BITS - 1)) - ((density * series) >> BITS);
     let product = i128::from(index) * tail;

@@ -103,7 +103,7 @@ impl RandomTensors {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mantissa = i128::try_from(hash >> 57).unwrap() * 2 - 127;
+        let mantissa = i128::from(hash >> 57) * 2 - 127;
         let louder = self.louder.filter(|(ending, _)| name.ends_with(ending));
         let exponent = self.exponent + louder.map_or(0, |(_, exponent)| exponent);
         if name.contains("norm") {

@@ -4,6 +4,7 @@
 //! below carries no meaning. What another kernel computes is right when it equals this.
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "each cast follows a reduction whose bound the specification derives"
 )]

@@ -110,7 +110,7 @@ pub(crate) fn demands(c: &Configuration) -> Vec<Demand> {
                 (_, false) => matrix(&mut all, &name, rows, width),
             }
             if has_bias {
-                bias(&mut all, format!("{name}.bias"), rows);
+                bias(&mut all, &format!("{name}.bias"), rows);
             }
         }
     }
@@ -157,12 +157,12 @@ fn scales(all: &mut Vec<Demand>, name: &str, rows: u32) {
 fn norm(all: &mut Vec<Demand>, name: &str, c: &Configuration) {
     gains(all, name.to_owned(), &[c.width]);
     if c.pooling.is_some() {
-        bias(all, format!("{name}.bias"), c.width);
+        bias(all, &format!("{name}.bias"), c.width);
     }
 }
 
-fn bias(all: &mut Vec<Demand>, name: String, len: u32) {
-    table(all, &name, PartKind::Int32, &[len.into()], 0);
+fn bias(all: &mut Vec<Demand>, name: &str, len: u32) {
+    table(all, name, PartKind::Int32, &[len.into()], 0);
     if let Some(bias) = all.last_mut() {
         bias.fraction_bits_max = SCALE_BITS_MAX;
     }

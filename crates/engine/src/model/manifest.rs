@@ -13,6 +13,9 @@ pub(super) const TEXT_BYTES_MAX: u64 = 256;
 const SOURCES_MAX: u64 = 4096;
 /// Most parts: enough for 256 layers.
 const PARTS_MAX: u64 = 8192;
+/// The first numbers of a configuration, in the order of their keys.
+const NUMBERS: [&str; 8] =
+    ["vocabulary", "width", "hidden", "layers", "heads", "kv heads", "head dim", "context"];
 /// Most end tokens.
 const END_TOKENS_MAX: u64 = 64;
 
@@ -336,18 +339,12 @@ impl Cbor for Configuration {
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
         let mut map = decoder.map("configuration")?;
-        let mut number = |decoder: &mut Decoder<'_>, key, what| {
+        let mut numbers = [0; 8];
+        for (key, (number, what)) in (1..).zip(numbers.iter_mut().zip(NUMBERS)) {
             map.require(decoder, key)?;
-            decoder.u32(what)
-        };
-        let vocabulary = number(decoder, 1, "vocabulary")?;
-        let width = number(decoder, 2, "width")?;
-        let hidden = number(decoder, 3, "hidden")?;
-        let layers = number(decoder, 4, "layers")?;
-        let heads = number(decoder, 5, "heads")?;
-        let kv_heads = number(decoder, 6, "kv heads")?;
-        let head_dim = number(decoder, 7, "head dim")?;
-        let context = number(decoder, 8, "context")?;
+            *number = decoder.u32(what)?;
+        }
+        let [vocabulary, width, hidden, layers, heads, kv_heads, head_dim, context] = numbers;
         map.require(decoder, 9)?;
         let tied = decoder.bool()?;
         map.require(decoder, 10)?;
@@ -370,12 +367,7 @@ impl Cbor for Configuration {
         map.require(decoder, 17)?;
         let weights = weight_kind(decoder)?;
         map.require(decoder, 18)?;
-        decoder.array_exact("biases", 3)?;
-        let biases = Biases {
-            query_key_value: decoder.bool()?,
-            output: decoder.bool()?,
-            feed_forward: decoder.bool()?,
-        };
+        let biases = biases(decoder)?;
         let head_norm_epsilon = match map.optional(decoder, 19)? {
             true => Some(decoder.uint()?),
             false => None,
@@ -422,6 +414,12 @@ fn weight_kind(decoder: &mut Decoder<'_>) -> Result<WeightKind, CborError> {
     let kinds = [WeightKind::Int8, WeightKind::Int8Groups, WeightKind::Int4];
     let kind = kinds.into_iter().find(|kind| kind.code() == [bits, group]);
     kind.ok_or_else(|| value("bits of a weight", bits))
+}
+
+fn biases(decoder: &mut Decoder<'_>) -> Result<Biases, CborError> {
+    decoder.array_exact("biases", 3)?;
+    let (query_key_value, output) = (decoder.bool()?, decoder.bool()?);
+    Ok(Biases { query_key_value, output, feed_forward: decoder.bool()? })
 }
 
 fn window(decoder: &mut Decoder<'_>) -> Result<Window, CborError> {
