@@ -183,7 +183,7 @@ fn an_imported_model_is_listed_answers_and_is_the_same_as_its_checkpoint_convert
     assert_eq!(listed[0]["root"], listed[1]["root"]);
     assert_eq!(listed[1]["name"], "again");
     let shown = json(&tally(&home, &["model", "show", "again", "--json"]));
-    assert_eq!(shown["arithmetic"], "ra-1-draft.1");
+    assert_eq!(shown["arithmetic"], "ra-1-draft.2");
     let twice = tally(&home, &["model", "import", checkpoint, "--name", "again"]);
     assert_eq!(twice.status.code(), Some(2));
     ask(&home, &folder.path().join("b.receipt"), &["--model", "again"]);
