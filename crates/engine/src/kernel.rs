@@ -6,9 +6,12 @@
 use crate::error::EngineError;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod peak;
 pub(crate) mod portable;
 #[cfg(test)]
 mod tests;
@@ -149,6 +152,8 @@ enum Isa {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Kernels {
@@ -173,6 +178,10 @@ impl Kernels {
         if avx512::is_supported() {
             all.push(Self(Isa::Avx512));
         }
+        #[cfg(target_arch = "x86_64")]
+        if amx::is_supported() {
+            all.push(Self(Isa::Amx));
+        }
         all
     }
 
@@ -194,6 +203,32 @@ impl Kernels {
             Isa::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => "amx",
+        }
+    }
+}
+
+impl Kernels {
+    /// (rows, k) × (tokens, k) → (tokens, rows) complete sums over the integers.
+    ///
+    /// # Panics
+    /// Where a token's width is not the rows'.
+    #[inline]
+    pub fn linear(self, rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
+        if xs.is_empty() || rows.count() == 0 {
+            return;
+        }
+        let width = rows.width();
+        assert!(xs.iter().all(|x| x.values().len() == width), "tokens are as wide as rows");
+        match self.0 {
+            Isa::Portable => portable::linear(rows, xs, outs),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::linear(rows, xs, outs),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::linear(rows, xs, outs),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::linear(rows, xs, outs),
         }
     }
 }
@@ -210,7 +245,7 @@ macro_rules! dispatch {
                         #[cfg(target_arch = "x86_64")]
                         Isa::Avx2 => avx2::$name($($arg),*),
                         #[cfg(target_arch = "x86_64")]
-                        Isa::Avx512 => avx512::$name($($arg),*),
+                        Isa::Avx512 | Isa::Amx => avx512::$name($($arg),*),
                     }
                 }
             )*
@@ -219,8 +254,6 @@ macro_rules! dispatch {
 }
 
 dispatch! {
-    /// (rows, k) × (tokens, k) → (tokens, rows) complete sums over the integers.
-    fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]);
     /// (n,) sums → (n,) int16 under one least exponent, returned.
     fn narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
     /// (n,) int32 → (n,) int16 under one least exponent, returned.

@@ -363,3 +363,21 @@ fn weigh_channels(weights: &[u16], values: &[i8], width: usize, channel: usize, 
         }
     }
 }
+
+/// See [`Kernels::multiply_bytes`](super::Kernels::multiply_bytes).
+pub(super) fn multiply_bytes(rounds: u64) -> u64 {
+    #[target_feature(enable = "avx2")]
+    fn multiply(rounds: u64) -> u64 {
+        let factor = core::hint::black_box(_mm256_set1_epi16(1));
+        let mut sums = [_mm256_setzero_si256(); 8];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*sum, factor));
+            }
+        }
+        core::hint::black_box(sums);
+        rounds * 8 * 16
+    }
+    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+    unsafe { multiply(rounds) }
+}

@@ -6,25 +6,23 @@
 #![expect(unsafe_code, reason = "vector loads and calls across target features")]
 
 use core::arch::x86_64::{
-    __m128i, __m512i, __mmask32, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32,
-    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_maskz_loadu_epi8, _mm512_add_epi32,
-    _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
-    _mm512_maskz_loadu_epi16, _mm512_setzero_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m128i, __m512i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128,
+    _mm256_extracti128_si256, _mm512_add_epi32, _mm512_castsi512_si256, _mm512_dpbusd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
 use super::{Activation, Rows, portable};
 
-mod int4;
-mod panel;
+mod attention;
+pub(super) mod int4;
+pub(super) mod panel;
 mod stream;
 
 /// Tokens from which regrouping rows into panels pays.
 const PANEL_TOKENS_MIN: usize = 8;
 /// Rows of one tile.
 const ROWS: usize = 4;
-/// int16 values in one vector.
-const PAIR_BLOCK: usize = 32;
 
 /// Whether this machine has every instruction that this file uses.
 pub(super) fn is_supported() -> bool {
@@ -67,13 +65,7 @@ law_recompiled! {
     ) -> i32;
     fn add_bias(values: &mut [i32], bits: i32, bias: &[i32], bias_bits: i32) -> i32;
     fn rotate(x: &[i16], cosines: &[i16], sines: &[i16], out: &mut [i32]);
-    fn align_scores(scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32) -> u64;
-    fn weights(
-        scores: &[i32], value_bits: &[i16], least_bits: i16, table: &[u16], out: &mut [u16]
-    ) -> u64;
-    fn weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
     fn divide(sums: &[i64], total: u64, lag: u32, out: &mut [i16]);
-    fn activate(values: &mut [i32], table: &[i16]);
 }
 
 /// (rows, k) × (tokens, k) → (tokens, rows).
@@ -92,36 +84,28 @@ pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
     }
 }
 
-/// (keys, `head_dim`) int8 × (`head_dim`,) int16 → (keys,), four keys at a time.
-pub(super) fn scores(query: &[i16], keys: &[i8], out: &mut [i32]) {
-    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
-    unsafe { key_products(query, keys, out) }
+macro_rules! own {
+    ($($file:ident::$name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?;)*) => {
+        $(
+            #[inline]
+            pub(super) fn $name($($arg: $type),*) $(-> $out)? {
+                // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+                unsafe { $file::$name($($arg),*) }
+            }
+        )*
+    };
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn key_products(query: &[i16], keys: &[i8], out: &mut [i32]) {
-    let width = query.len();
-    let full = out.len() - out.len() % ROWS;
-    assert!(keys.len() >= out.len() * width);
-    for (index, out) in out[..full].chunks_exact_mut(ROWS).enumerate() {
-        let keys = &keys[index * ROWS * width..(index + 1) * ROWS * width];
-        let mut sums = [_mm512_setzero_si512(); ROWS];
-        for start in (0..width).step_by(PAIR_BLOCK) {
-            let left = width - start;
-            let mask: __mmask32 = if left >= PAIR_BLOCK { u32::MAX } else { (1 << left) - 1 };
-            // SAFETY: the mask admits only the values that the query has from `start` on.
-            let query = unsafe { _mm512_maskz_loadu_epi16(mask, query.as_ptr().add(start)) };
-            for (i, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the mask admits only the bytes of key i, which `keys` holds.
-                let key =
-                    unsafe { _mm256_maskz_loadu_epi8(mask, keys.as_ptr().add(i * width + start)) };
-                *sum = _mm512_dpwssd_epi32(*sum, query, _mm512_cvtepi8_epi16(key));
-            }
-        }
-        // SAFETY: `out` is a chunk of four elements.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), across(sums)) };
-    }
-    portable::scores(query, &keys[full * width..], &mut out[full..]);
+own! {
+    attention::scores(query: &[i16], keys: &[i8], out: &mut [i32]);
+    attention::align_scores(
+        scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32
+    ) -> u64;
+    attention::weights(
+        scores: &[i32], value_bits: &[i16], least_bits: i16, table: &[u16], out: &mut [u16]
+    ) -> u64;
+    attention::weighted_sum(weights: &[u16], values: &[i8], out: &mut [i64]);
+    attention::activate(values: &mut [i32], table: &[i16]);
 }
 
 /// The sum of all lanes of each of four vectors.
@@ -132,4 +116,22 @@ fn across(v: [__m512i; ROWS]) -> __m128i {
     let abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     let half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64::<1>(abcd));
     _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+}
+
+/// See [`Kernels::multiply_bytes`](super::Kernels::multiply_bytes).
+pub(super) fn multiply_bytes(rounds: u64) -> u64 {
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn multiply(rounds: u64) -> u64 {
+        let factor = core::hint::black_box(_mm512_set1_epi8(1));
+        let mut sums = [_mm512_setzero_si512(); 16];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
+            }
+        }
+        core::hint::black_box(sums);
+        rounds * 16 * 64
+    }
+    // SAFETY: `Kernels` selects this file only where `is_supported` holds.
+    unsafe { multiply(rounds) }
 }

@@ -6,19 +6,56 @@
     reason = "random bits are cut to the width that a test needs"
 )]
 
-use proptest::prelude::*;
+use super::{Activation, Kernels, portable};
 
-use super::{Activation, Kernels, Rows, portable};
+mod equal;
 
-fn generator(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed;
-    move || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
+/// Reproducible numbers, a third of them extremes of their type.
+struct Numbers(u64);
+
+impl Numbers {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// From zero to before `limit`.
+    fn below(&mut self, limit: u64) -> i64 {
+        (self.next() % limit) as i64
+    }
+
+    fn some<T: Copy>(&mut self, len: usize, extremes: [T; 4], make: fn(u64) -> T) -> Vec<T> {
+        let one = |_| match self.next() % 3 {
+            0 => extremes[(self.next() % 4) as usize],
+            _ => make(self.next()),
+        };
+        (0..len).map(one).collect()
+    }
+
+    /// Elements of rows and of the cache: −127 to 127.
+    fn int8(&mut self, len: usize) -> Vec<i8> {
+        self.some(len, [127, -127, 0, -1], |bits| (bits as i8).max(-127))
+    }
+
+    fn int16(&mut self, len: usize) -> Vec<i16> {
+        self.some(len, [i16::MAX, i16::MIN, 0, -1], |bits| bits as i16)
+    }
+
+    /// Below 2^31 in magnitude.
+    fn int32(&mut self, len: usize) -> Vec<i32> {
+        self.some(len, [i32::MAX, -i32::MAX, 0, -1], |bits| (bits as i32).max(-i32::MAX))
+    }
+
+    fn int64(&mut self, len: usize) -> Vec<i64> {
+        self.some(len, [i64::MAX, -i64::MAX, 0, -1], |bits| bits as i64)
     }
 }
 
@@ -29,78 +66,6 @@ fn activation(values: &[i16]) -> Activation {
         0
     });
     x
-}
-
-fn linear(kernels: Kernels, rows: &[i8], width: usize, xs: &[Activation]) -> Vec<Vec<i64>> {
-    let sums: Vec<i32> =
-        rows.chunks(width).map(|row| row.iter().map(|w| i32::from(*w)).sum()).collect();
-    let mut outs = vec![vec![i64::MIN; sums.len()]; xs.len()];
-    let mut slices: Vec<&mut [i64]> = outs.iter_mut().map(Vec::as_mut_slice).collect();
-    kernels.linear(
-        Rows::Int8 { values: rows, sums: &sums },
-        &xs.iter().collect::<Vec<_>>(),
-        &mut slices,
-    );
-    outs
-}
-
-#[test]
-fn linear_equals_the_sum_of_products_for_every_kernel_shape_and_extreme() {
-    let mut next = generator(1);
-    for kernels in Kernels::available() {
-        for width in [1, 2, 63, 64, 65, 128, 511, 512, 513, 1024, 1030] {
-            for (rows, tokens) in [(1, 1), (3, 2), (4, 1), (5, 3), (8, 5)] {
-                for extreme in [false, true] {
-                    let weights: Vec<i8> = (0..rows * width)
-                        .map(|_| {
-                            if extreme {
-                                [127, -127][(next() & 1) as usize]
-                            } else {
-                                (next() as i8).max(-127)
-                            }
-                        })
-                        .collect();
-                    let xs: Vec<Vec<i16>> = (0..tokens)
-                        .map(|_| {
-                            (0..width)
-                                .map(|_| {
-                                    if extreme {
-                                        [32_767, -32_767, 0, -1][(next() & 3) as usize]
-                                    } else {
-                                        next() as i16
-                                    }
-                                })
-                                .collect()
-                        })
-                        .collect();
-                    let found = linear(
-                        kernels,
-                        &weights,
-                        width,
-                        &xs.iter().map(|x| activation(x)).collect::<Vec<_>>(),
-                    );
-                    for (t, x) in xs.iter().enumerate() {
-                        for (n, row) in weights.chunks(width).enumerate() {
-                            let expected: i64 =
-                                row.iter().zip(x).map(|(w, x)| i64::from(*w) * i64::from(*x)).sum();
-                            assert_eq!(found[t][n], expected, "{kernels:?} {width} {n} {t}");
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn linear_is_exact_at_the_widest_row_with_every_product_at_its_extreme() {
-    for kernels in Kernels::available() {
-        for (w, x) in [(127_i8, 32_767_i16), (-127, 32_767), (127, -32_767), (-127, -32_767)] {
-            let width = 65_536;
-            let found = linear(kernels, &vec![w; width], width, &[activation(&vec![x; width])]);
-            assert_eq!(found[0][0], 65_536 * i64::from(w) * i64::from(x), "{kernels:?}");
-        }
-    }
 }
 
 #[test]
@@ -137,7 +102,8 @@ fn the_least_exponent_is_least_and_within_its_limit() {
 
 #[test]
 fn the_inverse_root_satisfies_its_two_inequalities() {
-    let mut next = generator(2);
+    let mut numbers = Numbers::new(2);
+    let mut next = || numbers.next();
     for width in [1, 2, 64, 255, 256, 257, 16_384] {
         for shift in [0, 1, 8, 9] {
             for _ in 0..200 {
@@ -201,64 +167,5 @@ fn a_left_shift_beyond_every_bound_reports_it() {
         assert_eq!(kernels.rescale(&[1, -1], -30, &mut out), 1 << 30);
         assert_eq!(out, [1 << 30, -(1 << 30)]);
         residual = [i32::MAX, 0];
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn every_other_operation_equals_the_law(seed in any::<u64>(), half in 1_usize..=128, keys in 1_usize..=700) {
-        let mut next = generator(seed);
-        let head_dim = 2 * half;
-        let wide: Vec<i32> = (0..head_dim).map(|_| (next() as i32) >> (2 + next() % 29)).collect();
-        let sums: Vec<i64> = (0..head_dim).map(|_| (next() as i64) >> (5 + next() % 50)).collect();
-        let query: Vec<i16> = (0..head_dim).map(|_| (next() as i16).max(-32_767)).collect();
-        let gains: Vec<i16> = (0..head_dim).map(|_| next() as i16).collect();
-        let cosines: Vec<i16> = (0..half).map(|_| (next() as i16) >> 1).collect();
-        let cache: Vec<i8> = (0..keys * head_dim).map(|_| (next() as i8).max(-127)).collect();
-        let bits: Vec<i16> = (0..keys).map(|_| (next() % 24) as i16).collect();
-        let table: Vec<u16> = (0..65_536_u64).map(|i| (65_535 >> (i / 4096)) as u16).collect();
-        let psi: Vec<i16> = (0..65_536_u64).map(|i| -((i % 1141) as i16)).collect();
-        let shift = (next() % 80) as i32 - 20;
-        let run = |kernels: Kernels| {
-            let mut out16 = vec![0_i16; head_dim];
-            let mut out8 = vec![0_i8; head_dim];
-            let mut out32 = vec![0_i32; head_dim];
-            let mut out64 = vec![0_i64; head_dim];
-            let mut log = vec![];
-            let mut note = |number: u64, values: String| log.push((number, values));
-            note(kernels.narrow_sums(&sums, &mut out16).into(), format!("{out16:?}"));
-            note(kernels.narrow(&wide, &mut out16).into(), format!("{out16:?}"));
-            note(kernels.narrow_to_int8(&wide, &mut out8).into(), format!("{out8:?}"));
-            kernels.products(&query, &gains, &mut out32);
-            note(0, format!("{out32:?}"));
-            let mut residual = wide.clone();
-            note(kernels.add_scaled(&wide, shift.max(-1), &mut residual), format!("{residual:?}"));
-            note(kernels.rescale(&wide, shift.max(-1), &mut out32), format!("{out32:?}"));
-            kernels.activate(&mut out32, &psi);
-            note(0, format!("{out32:?}"));
-            let up = kernels.norm(&wide, &gains, seed >> 20, 0, &mut out64, &mut out16);
-            note(u64::from(up.unsigned_abs()), format!("{out16:?}"));
-            kernels.rotate(&query, &cosines, &cosines, &mut out32);
-            note(0, format!("{out32:?}"));
-            let mut scores = vec![0; keys];
-            kernels.scores(&query, &cache, &mut scores);
-            note(0, format!("{scores:?}"));
-            note(kernels.align_scores(&mut scores, &bits, shift, 12), format!("{scores:?}"));
-            let mut weights = vec![0; keys];
-            let least = bits.iter().copied().min().unwrap();
-            let total = kernels.weights(&scores, &bits, least, &table, &mut weights);
-            note(total, format!("{weights:?}"));
-            kernels.weighted_sum(&weights, &cache, &mut out64);
-            note(0, format!("{out64:?}"));
-            kernels.divide(&out64, total, (seed % 20) as u32, &mut out16);
-            note(0, format!("{out16:?}"));
-            log
-        };
-        let law = run(Kernels::PORTABLE);
-        for kernels in Kernels::available() {
-            prop_assert_eq!(&run(kernels), &law);
-        }
     }
 }

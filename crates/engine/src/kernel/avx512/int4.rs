@@ -2,21 +2,24 @@
 //!
 //! Few tokens: nibbles times byte planes. A lane of a vector sums eight products of a group, at most
 //! 8·8·255 = 16,320 in magnitude, which fits int16: one `vpdpwssd` multiplies it by the group's
-//! scale and adds it, at most 2,072,640 for each 128 elements, so int32 holds k ≤ 132,608.
+//! scale and adds it. All lanes of 8,192 elements sum to at most 8,192·8·127·255 < 2^31.
 //!
 //! Many tokens: panels of the elements s·q as int16. A lane adds 2·1,016·32,768 at a time, so int32
 //! holds 32 additions, 64 elements; then it is widened.
 
 use core::arch::x86_64::{
-    __m128i, __m512i, __mmask8, __mmask64, _mm_loadu_si128, _mm_set_epi64x, _mm_setzero_si128,
-    _mm256_and_si256, _mm256_castsi128_si256, _mm256_inserti128_si256, _mm256_set1_epi8,
-    _mm256_srlv_epi64, _mm512_add_epi64, _mm512_and_si512, _mm512_castsi512_si256,
-    _mm512_cvtepi8_epi16, _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8,
-    _mm512_mullo_epi16, _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi16,
+    __m256i, __m512i, __mmask8, __mmask64, _mm_loadu_si128, _mm_srli_epi16, _mm256_add_epi64,
+    _mm256_and_si256, _mm256_castsi128_si256, _mm256_cvtepi32_epi64, _mm256_inserti128_si256,
+    _mm256_set1_epi8, _mm256_setzero_si256, _mm512_add_epi16, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_cvtepi16_epi8,
+    _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_inserti64x4, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8, _mm512_mullo_epi16,
+    _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srai_epi16, _mm512_srli_epi16,
     _mm512_sub_epi16, _mm512_sub_epi32,
 };
+
+use core::ops::Range;
 
 use super::panel::{PANEL_ROWS, transpose, with_room};
 use super::stream::finish;
@@ -27,6 +30,8 @@ use crate::kernel::{Activation, GROUP, PLANE_BLOCK, Rows};
 const GROUP_BYTES: usize = GROUP / 2;
 /// Groups in one vector of nibbles.
 const GROUPS: usize = 4;
+/// Bytes of a row whose products int32 can add: 8,192 elements.
+const WIDEN_BYTES: usize = 4096;
 /// Tokens whose bytes one pass over a tile of rows multiplies.
 const TOKENS: usize = 2;
 /// Panels that one pass over a token's values multiplies.
@@ -54,6 +59,20 @@ impl<'a> Groups<'a> {
         let nibbles = &self.nibbles[row * bytes..(row + 1) * bytes];
         (nibbles, &self.scales[row * groups..(row + 1) * groups])
     }
+
+    /// The 32 elements s·q of one group as int16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn elements(self, row: usize, group: usize) -> __m512i {
+        let (nibbles, scales) = self.row(row);
+        let bytes = &nibbles[group * GROUP_BYTES..(group + 1) * GROUP_BYTES];
+        // SAFETY: a group has sixteen bytes.
+        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+        let second = _mm_srli_epi16::<4>(bytes);
+        let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(bytes), second);
+        let halves = _mm256_and_si256(both, _mm256_set1_epi8(15));
+        let elements = _mm512_sub_epi16(_mm512_cvtepi8_epi16(halves), _mm512_set1_epi16(8));
+        _mm512_mullo_epi16(elements, _mm512_set1_epi16(scales[group].into()))
+    }
 }
 
 /// (rows, k) × (tokens, k) → (tokens, rows), a tile of rows at a time.
@@ -77,9 +96,8 @@ pub(super) fn stream(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
 
 /// The sums over high and low planes of one tile's rows, for each of T tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [[__m128i; 2]; T] {
+fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [[__m256i; 2]; T] {
     let bytes = tile[0].0.len();
-    let mut sums = [[[_mm512_setzero_si512(); ROWS]; 2]; T];
     let planes: [(&[u8], &[u8]); T] = xs.map(Activation::planes);
     for (high, low) in planes {
         assert!(high.len() >= 2 * bytes && low.len() >= 2 * bytes);
@@ -87,10 +105,29 @@ fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [
     for (_, scales) in tile {
         assert!(scales.len() * GROUP_BYTES == bytes);
     }
+    let mut wide = [[_mm256_setzero_si256(); 2]; T];
+    for part in (0..bytes).step_by(WIDEN_BYTES) {
+        let sums = part_of_dots(tile, planes, part..bytes.min(part + WIDEN_BYTES));
+        for (wide, sums) in wide.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *wide = _mm256_add_epi64(*wide, _mm256_cvtepi32_epi64(across(*sums)));
+        }
+    }
+    wide
+}
+
+/// The same over some bytes of each row, which int32 can add.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn part_of_dots<const T: usize>(
+    tile: [(&[u8], &[u8]); ROWS],
+    planes: [(&[u8], &[u8]); T],
+    part: Range<usize>,
+) -> [[[__m512i; ROWS]; 2]; T] {
+    let bytes = part.end;
     let nibble = _mm512_set1_epi8(15);
     let eight = _mm512_set1_epi8(8);
     let spread = spread();
-    for start in (0..bytes).step_by(PLANE_BLOCK) {
+    let mut sums = [[[_mm512_setzero_si512(); ROWS]; 2]; T];
+    for start in part.step_by(PLANE_BLOCK) {
         let left = bytes - start;
         let mask: __mmask64 = if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 };
         let mut x = [[(_mm512_setzero_si512(), _mm512_setzero_si512()); 2]; T];
@@ -121,11 +158,7 @@ fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [
             }
         }
     }
-    let mut found = [[_mm_setzero_si128(); 2]; T];
-    for (found, [high, low]) in found.iter_mut().zip(sums) {
-        *found = [across(high), across(low)];
-    }
-    found
+    sums
 }
 
 /// Byte l of each 32-bit element of 128-bit lane l, with zeros above it.
@@ -187,24 +220,39 @@ pub(super) fn panels(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
     });
 }
 
+/// Up to sixteen rows → two panels of bytes, s·q = 256·a + b with b from −128 to 127.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(in crate::kernel) fn pack_planes(rows: Rows<'_>, upper: &mut [__m512i], lower: &mut [__m512i]) {
+    let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
+    let groups = Groups { nibbles, scales: group_scales, width: rows.width() };
+    let blocks = upper.chunks_exact_mut(PANEL_ROWS).zip(lower.chunks_exact_mut(PANEL_ROWS));
+    for (block, (upper, lower)) in blocks.enumerate() {
+        let [mut a, mut b] = [[_mm512_setzero_si512(); PANEL_ROWS]; 2];
+        for (row, (a, b)) in a.iter_mut().zip(&mut b).enumerate().take(sums.len()) {
+            let half = |group: usize| match group < groups.width / GROUP {
+                true => groups.elements(row, group),
+                false => _mm512_setzero_si512(),
+            };
+            let elements = [half(2 * block), half(2 * block + 1)];
+            let round = _mm512_set1_epi16(128);
+            let above = elements
+                .map(|x| _mm512_cvtepi16_epi8(_mm512_srai_epi16::<8>(_mm512_add_epi16(x, round))));
+            let below = elements.map(|x| _mm512_cvtepi16_epi8(x));
+            *a = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(above[0]), above[1]);
+            *b = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(below[0]), below[1]);
+        }
+        upper.copy_from_slice(&transpose(a));
+        lower.copy_from_slice(&transpose(b));
+    }
+}
+
 /// `count` rows from `first` on → one panel of s·q in int16; what is missing is zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn pack(groups: Groups<'_>, first: usize, count: usize, panel: &mut [__m512i]) {
-    let shifts = _mm_set_epi64x(4, 4);
-    let shifts = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(_mm_setzero_si128()), shifts);
-    let nibble = _mm256_set1_epi8(15);
-    let eight = _mm512_set1_epi16(8);
     for (group, out) in panel.chunks_exact_mut(GROUP / 2).enumerate() {
         let mut vectors = [_mm512_setzero_si512(); PANEL_ROWS];
         for (row, vector) in vectors.iter_mut().enumerate().take(count) {
-            let (nibbles, scales) = groups.row(first + row);
-            let bytes = &nibbles[group * GROUP_BYTES..(group + 1) * GROUP_BYTES];
-            // SAFETY: a group has sixteen bytes.
-            let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-            let twice = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(bytes), bytes);
-            let halves = _mm256_and_si256(_mm256_srlv_epi64(twice, shifts), nibble);
-            let elements = _mm512_sub_epi16(_mm512_cvtepi8_epi16(halves), eight);
-            *vector = _mm512_mullo_epi16(elements, _mm512_set1_epi16(scales[group].into()));
+            *vector = groups.elements(first + row, group);
         }
         out.copy_from_slice(&transpose(vectors));
     }

@@ -32,7 +32,7 @@ thread_local! {
 }
 
 /// Gives `act` room for `len` vectors that belong to this thread.
-pub(super) fn with_room(len: usize, act: impl FnOnce(&mut [__m512i])) {
+pub(in crate::kernel) fn with_room(len: usize, act: impl FnOnce(&mut [__m512i])) {
     PANELS_AT_HAND.with_borrow_mut(|room| {
         if room.len() < len {
             // SAFETY: all bits zero is a vector.
@@ -149,7 +149,7 @@ fn dots<const T: usize>(
 
 /// 256·high + low − 32,768·sum for each of up to sixteen rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
+pub(in crate::kernel) fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
     let len = sums.len().min(out.len()).min(PANEL_ROWS);
     let mask = u16::try_from((1_u32 << len) - 1).unwrap_or(u16::MAX);
     // SAFETY: the mask admits only the elements that `sums` has.
@@ -180,7 +180,7 @@ pub(super) fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
 
 /// Up to sixteen rows of `width` bytes → one panel; what is missing is zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn pack(rows: &[i8], width: usize, panel: &mut [__m512i]) {
+pub(in crate::kernel) fn pack(rows: &[i8], width: usize, panel: &mut [__m512i]) {
     let count = rows.len() / width;
     for (block, quads) in panel.chunks_exact_mut(BLOCK_QUADS).enumerate() {
         let start = block * PLANE_BLOCK;

@@ -1,8 +1,8 @@
 //! Linear layers for few tokens: each row is read once, as fast as memory gives it.
 
 use core::arch::x86_64::{
-    __m128i, __mmask64, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_setzero_si128,
-    _mm256_add_epi64, _mm256_cvtepi32_epi64, _mm256_slli_epi64, _mm256_storeu_si256,
+    __m256i, __mmask64, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi64,
+    _mm256_cvtepi32_epi64, _mm256_setzero_si256, _mm256_slli_epi64, _mm256_storeu_si256,
     _mm256_sub_epi64, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
     _mm512_setzero_si512,
 };
@@ -38,7 +38,7 @@ pub(super) fn linear(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [
 
 /// The sums over high and low planes of one tile's rows, for each of T tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i; 2]; T] {
+fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m256i; 2]; T] {
     let width = tile[0].len();
     let planes: [(&[u8], &[u8]); T] = xs.map(Activation::planes);
     for (high, low) in planes {
@@ -69,9 +69,9 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i;
             }
         }
     }
-    let mut found = [[_mm_setzero_si128(); 2]; T];
-    for (found, [high, low]) in found.iter_mut().zip(sums) {
-        *found = [across(high), across(low)];
+    let mut found = [[_mm256_setzero_si256(); 2]; T];
+    for (found, sums) in found.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        *found = _mm256_cvtepi32_epi64(across(*sums));
     }
     found
 }
@@ -79,7 +79,7 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m128i;
 /// 256·high + low − 32,768·sum for the first `count` rows of a tile, from `first` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn finish<const T: usize>(
-    planes: [[__m128i; 2]; T],
+    planes: [[__m256i; 2]; T],
     sums: &[i32; ROWS],
     outs: &mut [&mut [i64]],
     first: usize,
@@ -89,8 +89,7 @@ pub(super) fn finish<const T: usize>(
     let sums = unsafe { _mm_loadu_si128(sums.as_ptr().cast()) };
     let bias = _mm256_slli_epi64::<15>(_mm256_cvtepi32_epi64(sums));
     for ([high, low], out) in planes.into_iter().zip(outs) {
-        let high = _mm256_slli_epi64::<8>(_mm256_cvtepi32_epi64(high));
-        let both = _mm256_add_epi64(high, _mm256_cvtepi32_epi64(low));
+        let both = _mm256_add_epi64(_mm256_slli_epi64::<8>(high), low);
         let mut four = [0_i64; ROWS];
         // SAFETY: `four` has four elements.
         unsafe { _mm256_storeu_si256(four.as_mut_ptr().cast(), _mm256_sub_epi64(both, bias)) };
