@@ -21,31 +21,40 @@ use tally_verifier::{Expected, Policy, UnixTime, verify};
 use crate::identical::MODEL;
 use crate::repo::Repo;
 
+mod llama;
+mod machine;
+mod shape;
+
 /// The accept vector that is timed: inclusion proof, one cosignature, all openings.
 const VECTOR: &str = "vectors/receipt/accept/001-local";
 const VERIFICATIONS: usize = 2_000;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Bench {
     /// One verification of a receipt with inclusion proof and one cosignature
     Verify,
     /// Decoding and prefill of the default model
-    Engine,
+    Model,
+    /// Decoding and prefill of random Llamas beside llama.cpp, both in turn
+    Engine(shape::Options),
     /// Durable appends
     Log,
 }
 
-/// Runs one measurement, or all.
+/// Runs one measurement, or all that need nothing but this repository.
 pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
+    if let Some(Bench::Engine(options)) = which {
+        return shape::run(repo, &options);
+    }
     println!("| what | measured |\n|---|---|");
     match which {
         Some(Bench::Verify) => bench_verify(repo),
-        Some(Bench::Engine) => bench_engine(repo),
+        Some(Bench::Model) => bench_model(repo),
         Some(Bench::Log) => bench_log(),
-        None => {
+        Some(Bench::Engine(_)) | None => {
             bench_verify(repo)?;
-            bench_engine(repo)?;
+            bench_model(repo)?;
             bench_log()
         }
     }
@@ -69,7 +78,7 @@ fn bench_verify(repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-fn bench_engine(repo: &Repo) -> Result<()> {
+fn bench_model(repo: &Repo) -> Result<()> {
     let model = Arc::new(Model::open(&repo.root().join(MODEL))?);
     for kernels in Kernels::available() {
         for threads in [1, 2] {
