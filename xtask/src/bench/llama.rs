@@ -59,7 +59,7 @@ impl Llama {
     }
 
     /// How long an act takes: `prefill 512 2` is 512 tokens on two threads.
-    pub(crate) fn measure(&mut self, act: &str, count: usize, threads: usize) -> Result<Duration> {
+    pub(crate) fn measure(&mut self, act: &str, count: u32, threads: usize) -> Result<Duration> {
         writeln!(self.requests, "{act} {count} {threads}")?;
         Ok(Duration::from_nanos(self.line()?.trim().parse()?))
     }

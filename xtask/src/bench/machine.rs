@@ -1,4 +1,5 @@
 //! What the machine gives at best: bytes read from memory and byte products, per second.
+#![expect(clippy::cast_precision_loss, reason = "rates are printed with a few digits")]
 
 use std::hint::black_box;
 use std::thread;

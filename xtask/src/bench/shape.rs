@@ -19,10 +19,10 @@ use super::machine;
 use crate::repo::Repo;
 
 /// Tokens of a prompt that are computed in one pass.
-const PREFILL: usize = 512;
+const PREFILL: u32 = 512;
 /// Tokens that are generated one after the other, behind a prompt of [`PROMPT`].
-const DECODE: usize = 64;
-const PROMPT: usize = 16;
+const DECODE: u32 = 64;
+const PROMPT: u32 = 16;
 /// How long a child's threads may spin before they sleep.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Text with which the residual stream's fraction bits are chosen.
@@ -146,7 +146,7 @@ fn model(
     let path = folder.join(format!("{}.tally", weights.names()[0]));
     if !path.exists() {
         let options = import::Options {
-            weights: weights.kind(),
+            weights: Some(weights.kind()),
             calibration_text: CALIBRATION,
             context: None,
         };
@@ -177,8 +177,8 @@ fn compare(
                     None => f64::NAN,
                 };
                 if round > 0 {
-                    ours.push(count as f64 / mine);
-                    theirs.push(count as f64 / other);
+                    ours.push(f64::from(count) / mine);
+                    theirs.push(f64::from(count) / other);
                     ratios.push(other / mine);
                 }
             }
@@ -193,13 +193,10 @@ fn compare(
     Ok(())
 }
 
-fn measure(engine: &Engine, act: &str, count: usize) -> Result<Duration> {
+fn measure(engine: &Engine, act: &str, count: u32) -> Result<Duration> {
     let vocabulary = engine.model().configuration().vocabulary;
-    let token = |index: usize| -> Result<u32> {
-        Ok(u32::try_from(index * 131 + 7).context("token")? % vocabulary)
-    };
     let prompt = if act == "prefill" { count } else { PROMPT };
-    let tokens = (0..prompt).map(token).collect::<Result<Vec<u32>>>()?;
+    let tokens: Vec<u32> = (0..prompt).map(|index| (index * 131 + 7) % vocabulary).collect();
     let (mut sequence, mut logits) = (engine.sequence(), vec![]);
     let mut started = Instant::now();
     let span = Span { sequence: &mut sequence, tokens: &tokens };

@@ -1,20 +1,17 @@
 //! AMX: linear layers for many tokens in tiles of 16 tokens, 16 rows and 64 elements.
 //!
 //! Tokens are carried as two unsigned byte planes, as in `avx512`. int8 rows are one signed plane;
-//! int4 elements w = s·q are two, w = 256·a + b with b from −128 to 127 and a from −4 to 4. Each sum
+//! elements w = s·q of groups are two, w = 256·a + b with b from −128 to 127 and |a| ≤ 63. Each sum
 //! of a plane of tokens with a plane of rows stays in int32: 255·128·k < 2^31 for k ≤ 65,793.
 //! `tdpbusd` neither saturates nor rounds. All else is as in `avx512`.
 #![expect(unsafe_code, reason = "tile instructions, which have no intrinsics")]
 
 use core::arch::asm;
-use core::arch::x86_64::{
-    __cpuid_count, __m512i, _mm512_add_epi64, _mm512_castsi512_si256, _mm512_cvtepi32_epi64,
-    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_slli_epi64, _mm512_storeu_si512,
-};
+use core::arch::x86_64::{__cpuid_count, __m512i, _mm512_loadu_si512};
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-use super::avx512::{int4, panel};
+use super::avx512::panel;
 use super::{Activation, PLANE_BLOCK, Rows, avx512};
 
 /// Tokens of a tile, and rows of a tile.
@@ -129,11 +126,7 @@ unsafe fn configure() {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [i64]]) {
     let quads = steps * SIDE;
-    // A pair of panels is 32 int8 rows, or both planes of 16 int4 rows.
-    let pair_rows = match rows {
-        Rows::Int8 { .. } => 2 * SIDE,
-        Rows::Int4 { .. } => SIDE,
-    };
+    let pair_rows = panel::pair_rows(rows);
     let block_rows = (BLOCK_VECTORS / (2 * quads)).max(1) * pair_rows;
     let pairs_max = rows.count().min(block_rows).div_ceil(pair_rows);
     panel::with_room(pairs_max * 2 * quads, |room| {
@@ -142,7 +135,7 @@ unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [
             let panels = &mut room[..block.count().div_ceil(pair_rows) * 2 * quads];
             for (index, pair) in panels.chunks_exact_mut(2 * quads).enumerate() {
                 let begin = index * pair_rows;
-                pack(block.part(begin, block.count().min(begin + pair_rows)), pair);
+                panel::pack_pair(block.part(begin, block.count().min(begin + pair_rows)), pair);
             }
             let outs = outs.chunks_mut(SIDE);
             for (tokens, outs) in tokens.chunks_exact(steps * 2 * TILE).zip(outs) {
@@ -156,20 +149,6 @@ unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [
             }
         }
     });
-}
-
-/// A pair's rows → two panels.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn pack(rows: Rows<'_>, pair: &mut [__m512i]) {
-    let (front, behind) = pair.split_at_mut(pair.len() / 2);
-    match rows {
-        Rows::Int8 { values, .. } => {
-            let (first, second) = values.split_at(values.len().min(SIDE * rows.width()));
-            panel::pack(first, rows.width(), front);
-            panel::pack(second, rows.width(), behind);
-        }
-        Rows::Int4 { .. } => int4::pack_planes(rows, front, behind),
-    }
 }
 
 /// Two planes of 16 tokens times a pair of panels: four tiles of (tokens, rows) sums.
@@ -229,37 +208,7 @@ fn finish(tiles: &[i32; 4 * SUMS], rows: Rows<'_>, outs: &mut [&mut [i64]], at: 
             // SAFETY: a line of a tile has sixteen elements.
             unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
         };
-        let out = &mut out[at..at + rows.count()];
-        match rows {
-            Rows::Int8 { sums, .. } => {
-                let (first, second) = out.split_at_mut(sums.len().min(SIDE));
-                panel::finish([line(0), line(2)], &sums[..first.len()], first);
-                panel::finish([line(1), line(3)], &sums[first.len()..], second);
-            }
-            Rows::Int4 { sums, .. } => {
-                panel::finish([line(1), line(3)], sums, out);
-                add_upper([line(0), line(2)], out);
-            }
-        }
-    }
-}
-
-/// Adds 65,536·high + 256·low, the products with the upper plane of int4 elements.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add_upper([high, low]: [__m512i; 2], out: &mut [i64]) {
-    let mut sixteen = [0_i64; SIDE];
-    let halves = [
-        (_mm512_castsi512_si256(high), _mm512_castsi512_si256(low)),
-        (_mm512_extracti64x4_epi64::<1>(high), _mm512_extracti64x4_epi64::<1>(low)),
-    ];
-    for (out, (high, low)) in sixteen.chunks_exact_mut(8).zip(halves) {
-        let high = _mm512_slli_epi64::<16>(_mm512_cvtepi32_epi64(high));
-        let low = _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(low));
-        let sum = _mm512_add_epi64(high, low);
-        // SAFETY: the chunk has eight elements.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
-    }
-    for (out, upper) in out.iter_mut().zip(sixteen) {
-        *out += upper;
+        let sums = [[line(0), line(2)], [line(1), line(3)]];
+        panel::finish_pair(sums, rows, &mut out[at..at + rows.count()]);
     }
 }

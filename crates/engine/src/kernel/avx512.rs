@@ -15,7 +15,7 @@ use core::arch::x86_64::{
 use super::{Activation, Rows, portable};
 
 mod attention;
-pub(super) mod int4;
+mod groups;
 pub(super) mod panel;
 mod stream;
 
@@ -76,10 +76,9 @@ pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
             Rows::Int8 { values, sums } if xs.len() < PANEL_TOKENS_MIN => {
                 stream::linear(values, sums, xs, outs);
             }
-            Rows::Int8 { values, sums } => panel::linear(values, sums, xs, outs),
-            Rows::Int8Groups { .. } => portable::linear(rows, xs, outs),
-            Rows::Int4 { .. } if xs.len() < PANEL_TOKENS_MIN => int4::stream(rows, xs, outs),
-            Rows::Int4 { .. } => int4::panels(rows, xs, outs),
+            Rows::Int8 { .. } | Rows::Int8Groups { .. } => panel::linear(rows, xs, outs),
+            Rows::Int4 { .. } if xs.len() < PANEL_TOKENS_MIN => groups::stream(rows, xs, outs),
+            Rows::Int4 { .. } => groups::panels(rows, xs, outs),
         }
     }
 }

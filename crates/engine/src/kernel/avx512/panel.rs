@@ -5,15 +5,17 @@
 //! across lanes. Regrouping is paid once per block of rows, whatever the number of tokens.
 
 use core::arch::x86_64::{
-    __m512i, __mmask8, __mmask64, _mm512_add_epi64, _mm512_castsi512_si256, _mm512_cvtepi32_epi64,
-    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_mask_storeu_epi64,
-    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_sub_epi64, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m256i, __m512i, __mmask8, __mmask64, _mm512_add_epi64, _mm512_castsi512_si256,
+    _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_epi64, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_slli_epi64, _mm512_sub_epi64, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::cell::RefCell;
 
-use crate::kernel::{Activation, PLANE_BLOCK};
+use super::groups;
+use crate::kernel::{Activation, PLANE_BLOCK, Rows};
 
 /// Rows of one panel: int32 lanes of a vector.
 pub(super) const PANEL_ROWS: usize = 16;
@@ -42,53 +44,74 @@ pub(in crate::kernel) fn with_room(len: usize, act: impl FnOnce(&mut [__m512i]))
     });
 }
 
-/// (rows, k) int8 × (tokens, k) → (tokens, rows); `sums` are the rows' sums.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn linear(rows: &[i8], sums: &[i32], xs: &[&Activation], outs: &mut [&mut [i64]]) {
-    let width = xs[0].values().len();
-    let quads = width.div_ceil(PLANE_BLOCK) * BLOCK_QUADS;
-    let block_rows = (BLOCK_VECTORS / quads).max(PANELS) / PANELS * PANELS * PANEL_ROWS;
-    let panel_count = sums.len().min(block_rows).div_ceil(PANEL_ROWS).next_multiple_of(PANELS);
-    with_room(panel_count * quads, |room| {
-        for (block, sums) in sums.chunks(block_rows).enumerate() {
-            let first = block * block_rows;
-            let rows = &rows[first * width..(first + sums.len()) * width];
-            let used = sums.len().div_ceil(PANEL_ROWS).next_multiple_of(PANELS) * quads;
-            let panels = &mut room[..used];
-            for (index, panel) in panels.chunks_exact_mut(quads).enumerate() {
-                let begin = (index * PANEL_ROWS * width).min(rows.len());
-                let end = ((index + 1) * PANEL_ROWS * width).min(rows.len());
-                pack(&rows[begin..end], width, panel);
-            }
-            self::block(panels, quads, sums, xs, outs, first);
-        }
-    });
+/// Rows of a pair of panels: both panels are rows, or the two planes of rows in groups.
+pub(in crate::kernel) const fn pair_rows(rows: Rows<'_>) -> usize {
+    match rows {
+        Rows::Int8 { .. } => PANELS * PANEL_ROWS,
+        Rows::Int8Groups { .. } | Rows::Int4 { .. } => PANEL_ROWS,
+    }
 }
 
-/// One block's panels times every token.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn block(
-    panels: &[__m512i],
-    quads: usize,
-    sums: &[i32],
-    xs: &[&Activation],
-    outs: &mut [&mut [i64]],
-    first: usize,
+/// Up to [`pair_rows`] rows → a pair of panels; what is missing is zero.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(in crate::kernel) fn pack_pair(rows: Rows<'_>, pair: &mut [__m512i]) {
+    let (front, behind) = pair.split_at_mut(pair.len() / PANELS);
+    if let Rows::Int8 { values, .. } = rows {
+        let (first, second) = values.split_at(values.len().min(PANEL_ROWS * rows.width()));
+        pack(first, rows.width(), front);
+        pack(second, rows.width(), behind);
+    } else {
+        groups::pack_planes(rows, front, behind);
+    }
+}
+
+/// The sums over high and low bytes of one token with both panels of a pair → (rows,).
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(in crate::kernel) fn finish_pair(
+    [front, behind]: [[__m512i; 2]; PANELS],
+    rows: Rows<'_>,
+    out: &mut [i64],
 ) {
-    let mut chunks = xs.chunks_exact(TOKENS).zip(outs.chunks_exact_mut(TOKENS));
-    for (xs, outs) in &mut chunks {
-        tokens::<TOKENS>(panels, quads, sums, xs, outs, first);
+    match rows {
+        Rows::Int8 { sums, .. } => {
+            let (first, second) = out.split_at_mut(sums.len().min(PANEL_ROWS));
+            finish(front, &sums[..first.len()], first);
+            finish(behind, &sums[first.len()..], second);
+        }
+        Rows::Int8Groups { sums, .. } | Rows::Int4 { sums, .. } => {
+            finish(behind, sums, out);
+            add_upper(front, out);
+        }
     }
-    let done = xs.len() - xs.len() % TOKENS;
-    let (xs, outs) = (&xs[done..], &mut outs[done..]);
-    match xs.len() {
-        0 => {}
-        1 => tokens::<1>(panels, quads, sums, xs, outs, first),
-        2 => tokens::<2>(panels, quads, sums, xs, outs, first),
-        3 => tokens::<3>(panels, quads, sums, xs, outs, first),
-        4 => tokens::<4>(panels, quads, sums, xs, outs, first),
-        _ => tokens::<5>(panels, quads, sums, xs, outs, first),
-    }
+}
+
+/// (rows, k) × (tokens, k) → (tokens, rows).
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn linear(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
+    let quads = rows.width().div_ceil(PLANE_BLOCK) * BLOCK_QUADS;
+    let pair_rows = pair_rows(rows);
+    let block_rows = (BLOCK_VECTORS / (PANELS * quads)).max(1) * pair_rows;
+    let pairs_max = rows.count().min(block_rows).div_ceil(pair_rows);
+    with_room(pairs_max * PANELS * quads, |room| {
+        for first in (0..rows.count()).step_by(block_rows) {
+            let block = rows.part(first, rows.count().min(first + block_rows));
+            let panels = &mut room[..block.count().div_ceil(pair_rows) * PANELS * quads];
+            for (index, pair) in panels.chunks_exact_mut(PANELS * quads).enumerate() {
+                let begin = index * pair_rows;
+                pack_pair(block.part(begin, block.count().min(begin + pair_rows)), pair);
+            }
+            for (xs, outs) in xs.chunks(TOKENS).zip(outs.chunks_mut(TOKENS)) {
+                match xs.len() {
+                    1 => tokens::<1>(panels, quads, block, xs, outs, first),
+                    2 => tokens::<2>(panels, quads, block, xs, outs, first),
+                    3 => tokens::<3>(panels, quads, block, xs, outs, first),
+                    4 => tokens::<4>(panels, quads, block, xs, outs, first),
+                    5 => tokens::<5>(panels, quads, block, xs, outs, first),
+                    _ => tokens::<TOKENS>(panels, quads, block, xs, outs, first),
+                }
+            }
+        }
+    });
 }
 
 /// One block's panels times T tokens.
@@ -96,7 +119,7 @@ fn block(
 fn tokens<const T: usize>(
     panels: &[__m512i],
     quads: usize,
-    sums: &[i32],
+    rows: Rows<'_>,
     xs: &[&Activation],
     outs: &mut [&mut [i64]],
     first: usize,
@@ -107,18 +130,14 @@ fn tokens<const T: usize>(
         // The reads below stay within these lengths.
         assert!(planes.0.len() >= 4 * quads && planes.1.len() >= 4 * quads);
     }
-    let pairs = panels.chunks_exact(PANELS * quads).zip(sums.chunks(PANELS * PANEL_ROWS));
-    for (pair, (panels, sums)) in pairs.enumerate() {
-        let (a, b) = panels.split_at(quads);
-        let at = first + pair * PANELS * PANEL_ROWS;
-        let products = dots(a, b, planes);
-        for (products, out) in products.iter().zip(outs.iter_mut()) {
-            let out = &mut out[at..at + sums.len()];
-            for ((planes, sums), out) in
-                products.iter().zip(sums.chunks(PANEL_ROWS)).zip(out.chunks_mut(PANEL_ROWS))
-            {
-                finish(*planes, sums, out);
-            }
+    let pair_rows = pair_rows(rows);
+    for (index, pair) in panels.chunks_exact(PANELS * quads).enumerate() {
+        let (front, behind) = pair.split_at(quads);
+        let begin = index * pair_rows;
+        let part = rows.part(begin, rows.count().min(begin + pair_rows));
+        let products = dots(front, behind, planes);
+        for (products, out) in products.into_iter().zip(outs.iter_mut()) {
+            finish_pair(products, part, &mut out[first + begin..first + begin + part.count()]);
         }
     }
 }
@@ -149,7 +168,7 @@ fn dots<const T: usize>(
 
 /// 256·high + low − 32,768·sum for each of up to sixteen rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(in crate::kernel) fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
+fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
     let len = sums.len().min(out.len()).min(PANEL_ROWS);
     let mask = u16::try_from((1_u32 << len) - 1).unwrap_or(u16::MAX);
     // SAFETY: the mask admits only the elements that `sums` has.
@@ -178,9 +197,31 @@ pub(in crate::kernel) fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &m
     }
 }
 
+/// Adds 65,536·high + 256·low, the products with the upper plane of rows in groups.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn add_upper([high, low]: [__m512i; 2], out: &mut [i64]) {
+    let (front, behind) = out.split_at_mut(out.len().min(PANEL_ROWS / 2));
+    add_eight(_mm512_castsi512_si256(high), _mm512_castsi512_si256(low), front);
+    let high = _mm512_extracti64x4_epi64::<1>(high);
+    add_eight(high, _mm512_extracti64x4_epi64::<1>(low), behind);
+}
+
+/// Adds 65,536·high + 256·low to up to eight sums.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn add_eight(high: __m256i, low: __m256i, out: &mut [i64]) {
+    let mask: __mmask8 = u8::try_from((1_u32 << out.len()) - 1).unwrap_or(u8::MAX);
+    let high = _mm512_slli_epi64::<16>(_mm512_cvtepi32_epi64(high));
+    let both = _mm512_add_epi64(high, _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(low)));
+    // SAFETY: the mask admits only the elements that `out` has.
+    let before = unsafe { _mm512_maskz_loadu_epi64(mask, out.as_ptr()) };
+    let sum = _mm512_add_epi64(before, both);
+    // SAFETY: as above.
+    unsafe { _mm512_mask_storeu_epi64(out.as_mut_ptr(), mask, sum) };
+}
+
 /// Up to sixteen rows of `width` bytes → one panel; what is missing is zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(in crate::kernel) fn pack(rows: &[i8], width: usize, panel: &mut [__m512i]) {
+fn pack(rows: &[i8], width: usize, panel: &mut [__m512i]) {
     let count = rows.len() / width;
     for (block, quads) in panel.chunks_exact_mut(BLOCK_QUADS).enumerate() {
         let start = block * PLANE_BLOCK;

@@ -102,6 +102,33 @@ fn linear_layers_of_int4_rows_are_equal() {
     }
 }
 
+/// Sums of int8 rows in groups.
+fn group_sums(values: &[i8], scales: &[u8], count: usize) -> Vec<i32> {
+    let groups = values
+        .chunks(GROUP)
+        .zip(scales)
+        .map(|(group, scale)| group.iter().map(|q| i32::from(*q)).sum::<i32>() * i32::from(*scale));
+    let groups: Vec<i32> = groups.collect();
+    groups.chunks(groups.len() / count).map(|row| row.iter().sum()).collect()
+}
+
+#[test]
+fn linear_layers_of_int8_rows_in_groups_are_equal() {
+    let mut numbers = Numbers::new(14);
+    for (index, width) in [32, 64, 96, 128, 160, 192, 256, 1024, 1056].into_iter().enumerate() {
+        for (count, tokens) in ROWS.into_iter().zip(TOKENS.into_iter().cycle().skip(index)) {
+            let group_scales: Vec<u8> =
+                (0..count * width / GROUP).map(|_| numbers.below(127) as u8 + 1).collect();
+            let values = numbers.int8(count * width);
+            let sums = group_sums(&values, &group_scales, count);
+            let rows =
+                Rows::Int8Groups { values: &values, group_scales: &group_scales, sums: &sums };
+            let xs: Vec<_> = (0..tokens).map(|_| activation(&numbers.int16(width))).collect();
+            compare_linear(rows, &xs, &format!("{width}"));
+        }
+    }
+}
+
 #[test]
 fn linear_layers_are_equal_for_every_count_of_tokens() {
     let mut numbers = Numbers::new(3);
@@ -145,6 +172,18 @@ fn linear_layers_are_exact_at_the_widest_row_with_every_product_at_its_extreme()
                     let found =
                         linear(kernels, Rows::Int8 { values: &values, sums: &sums }, tokens);
                     assert_eq!(found[0][0], 65_536 * i64::from(w) * i64::from(x), "{kernels:?}");
+                }
+            }
+        }
+        for q in [127_i8, -127] {
+            let (values, scales) = (vec![q; width], vec![127; width / GROUP]);
+            let sums = [i32::from(q) * 127 * 65_536];
+            let rows = Rows::Int8Groups { values: &values, group_scales: &scales, sums: &sums };
+            for kernels in Kernels::available() {
+                for tokens in [&tokens[..1], &tokens[..]] {
+                    let found = linear(kernels, rows, tokens);
+                    let expected = 65_536 * 127 * i64::from(q) * i64::from(x);
+                    assert_eq!(found[0][0], expected, "{kernels:?}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Linear layers over int4 groups of 32 with integer scales.
+//! Rows in groups of 32 with integer scales: int4 by kernels of its own, int8 as two planes of bytes.
 //!
 //! Few tokens: nibbles times byte planes. A lane of a vector sums eight products of a group, at most
 //! 8·8·255 = 16,320 in magnitude, which fits int16: one `vpdpwssd` multiplies it by the group's
@@ -10,13 +10,13 @@
 use core::arch::x86_64::{
     __m256i, __m512i, __mmask8, __mmask64, _mm_loadu_si128, _mm_srli_epi16, _mm256_add_epi64,
     _mm256_and_si256, _mm256_castsi128_si256, _mm256_cvtepi32_epi64, _mm256_inserti128_si256,
-    _mm256_set1_epi8, _mm256_setzero_si256, _mm512_add_epi16, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_cvtepi16_epi8,
-    _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
-    _mm512_inserti64x4, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8, _mm512_mullo_epi16,
-    _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srai_epi16, _mm512_srli_epi16,
-    _mm512_sub_epi16, _mm512_sub_epi32,
+    _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm512_add_epi16, _mm512_add_epi64,
+    _mm512_and_si512, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi8_epi16,
+    _mm512_cvtepi16_epi8, _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mask_storeu_epi64,
+    _mm512_maskz_loadu_epi8, _mm512_mullo_epi16, _mm512_set_epi64, _mm512_set1_epi8,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    _mm512_shuffle_i32x4, _mm512_srai_epi16, _mm512_srli_epi16, _mm512_sub_epi16, _mm512_sub_epi32,
 };
 
 use core::ops::Range;
@@ -45,7 +45,7 @@ const BLOCK_VECTORS: usize = (256 << 10) / size_of::<__m512i>();
 
 /// The parts of int4 rows.
 #[derive(Clone, Copy)]
-struct Groups<'a> {
+struct Nibbles<'a> {
     /// (rows, k/2)
     nibbles: &'a [u8],
     /// (rows, k/32)
@@ -53,7 +53,7 @@ struct Groups<'a> {
     width: usize,
 }
 
-impl<'a> Groups<'a> {
+impl<'a> Nibbles<'a> {
     fn row(self, row: usize) -> (&'a [u8], &'a [u8]) {
         let (bytes, groups) = (self.width / 2, self.width / GROUP);
         let nibbles = &self.nibbles[row * bytes..(row + 1) * bytes];
@@ -79,7 +79,7 @@ impl<'a> Groups<'a> {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn stream(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
     let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
-    let groups = Groups { nibbles, scales: group_scales, width: xs[0].values().len() };
+    let groups = Nibbles { nibbles, scales: group_scales, width: xs[0].values().len() };
     for first in (0..sums.len()).step_by(ROWS) {
         let count = ROWS.min(sums.len() - first);
         let tile = core::array::from_fn(|i| groups.row(first + i.min(count - 1)));
@@ -201,7 +201,7 @@ fn four_bytes(scales: &[u8]) -> i32 {
 pub(super) fn panels(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
     let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
     let width = xs[0].values().len();
-    let groups = Groups { nibbles, scales: group_scales, width };
+    let groups = Nibbles { nibbles, scales: group_scales, width };
     let pairs = width / 2;
     let block_rows = (BLOCK_VECTORS / pairs).max(PANELS) / PANELS * PANELS * PANEL_ROWS;
     let most = sums.len().min(block_rows).div_ceil(PANEL_ROWS).next_multiple_of(PANELS);
@@ -220,35 +220,60 @@ pub(super) fn panels(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]
     });
 }
 
-/// Up to sixteen rows → two panels of bytes, s·q = 256·a + b with b from −128 to 127.
+/// Up to sixteen rows in groups → two panels of bytes, s·q = 256·a + b with b from −128 to 127.
+///
+/// So a is from −4 to 4 for int4 and from −63 to 63 for int8.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(in crate::kernel) fn pack_planes(rows: Rows<'_>, upper: &mut [__m512i], lower: &mut [__m512i]) {
-    let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
-    let groups = Groups { nibbles, scales: group_scales, width: rows.width() };
+pub(super) fn pack_planes(rows: Rows<'_>, upper: &mut [__m512i], lower: &mut [__m512i]) {
+    let groups = rows.width() / GROUP;
     let blocks = upper.chunks_exact_mut(PANEL_ROWS).zip(lower.chunks_exact_mut(PANEL_ROWS));
     for (block, (upper, lower)) in blocks.enumerate() {
         let [mut a, mut b] = [[_mm512_setzero_si512(); PANEL_ROWS]; 2];
-        for (row, (a, b)) in a.iter_mut().zip(&mut b).enumerate().take(sums.len()) {
-            let half = |group: usize| match group < groups.width / GROUP {
-                true => groups.elements(row, group),
-                false => _mm512_setzero_si512(),
-            };
-            let elements = [half(2 * block), half(2 * block + 1)];
-            let round = _mm512_set1_epi16(128);
-            let above = elements
-                .map(|x| _mm512_cvtepi16_epi8(_mm512_srai_epi16::<8>(_mm512_add_epi16(x, round))));
-            let below = elements.map(|x| _mm512_cvtepi16_epi8(x));
-            *a = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(above[0]), above[1]);
-            *b = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(below[0]), below[1]);
+        for (row, (a, b)) in a.iter_mut().zip(&mut b).enumerate().take(rows.count()) {
+            let mut halves = [_mm512_setzero_si512(); 2];
+            for (half, group) in halves.iter_mut().zip(2 * block..groups) {
+                *half = elements(rows, row, group);
+            }
+            *a = joined(
+                halves.map(|x| _mm512_srai_epi16::<8>(_mm512_add_epi16(x, _mm512_set1_epi16(128)))),
+            );
+            *b = joined(halves);
         }
         upper.copy_from_slice(&transpose(a));
         lower.copy_from_slice(&transpose(b));
     }
 }
 
+/// The low bytes of 64 int16 values.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn joined([first, second]: [__m512i; 2]) -> __m512i {
+    let first = _mm512_castsi256_si512(_mm512_cvtepi16_epi8(first));
+    _mm512_inserti64x4::<1>(first, _mm512_cvtepi16_epi8(second))
+}
+
+/// The 32 elements s·q of one group as int16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn elements(rows: Rows<'_>, row: usize, group: usize) -> __m512i {
+    match rows {
+        Rows::Int4 { nibbles, group_scales: scales, .. } => {
+            Nibbles { nibbles, scales, width: rows.width() }.elements(row, group)
+        }
+        Rows::Int8Groups { values, group_scales, .. } => {
+            let index = row * (rows.width() / GROUP) + group;
+            let bytes = &values[index * GROUP..(index + 1) * GROUP];
+            // SAFETY: a group has 32 bytes.
+            let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+            let scale = _mm512_set1_epi16(group_scales[index].into());
+            _mm512_mullo_epi16(_mm512_cvtepi8_epi16(bytes), scale)
+        }
+        // Rows without groups have panels of their own.
+        Rows::Int8 { .. } => _mm512_setzero_si512(),
+    }
+}
+
 /// `count` rows from `first` on → one panel of s·q in int16; what is missing is zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn pack(groups: Groups<'_>, first: usize, count: usize, panel: &mut [__m512i]) {
+fn pack(groups: Nibbles<'_>, first: usize, count: usize, panel: &mut [__m512i]) {
     for (group, out) in panel.chunks_exact_mut(GROUP / 2).enumerate() {
         let mut vectors = [_mm512_setzero_si512(); PANEL_ROWS];
         for (row, vector) in vectors.iter_mut().enumerate().take(count) {
