@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-use tokenizers::tokenizer::{PostProcessor as _, Tokenizer as Inner};
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::tokenizer::Tokenizer as Inner;
 
 use tally_core::computation::TokenId;
 
@@ -136,6 +137,8 @@ pub struct Tokenizer {
     control: BTreeMap<String, TokenId>,
     /// Control tokens that take the template's white space around them: (before, after).
     strips: BTreeMap<TokenId, (bool, bool)>,
+    /// Tokens that stand before and after an encoder's sentence.
+    around: [Vec<TokenId>; 2],
     /// The token of what the vocabulary lacks.
     unknown: Option<TokenId>,
     /// Bytes of every token by id: none for a control token.
@@ -162,6 +165,8 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?
             .with_padding(None)
+            // What stands around a sentence is put there here.
+            .with_post_processor(None::<PostProcessorWrapper>)
             .set_encode_special_tokens(true);
         let control: BTreeMap<_, _> = inner
             .get_added_tokens_decoder()
@@ -173,7 +178,8 @@ impl Tokenizer {
         let unknown = described.unknown_token().and_then(|text| inner.token_to_id(text));
         let strips = described.strips();
         let behind = behind(&inner).map(Box::new);
-        Ok(Self { kind, inner, behind, control, strips, unknown, bytes })
+        let around = described.around(kind)?;
+        Ok(Self { kind, inner, behind, control, strips, around, unknown, bytes })
     }
 
     /// How the tokenizer writes text.
@@ -221,7 +227,8 @@ impl Tokenizer {
         let refused =
             |error: tokenizers::Error| TokenizerError::Encode { reason: error.to_string() };
         let mut encoding = self.inner.encode_fast(text, false).map_err(refused)?;
-        let around = self.inner.get_post_processor().map_or(0, |each| each.added_tokens(false));
+        let [before, after] = &self.around;
+        let around = before.len() + after.len();
         encoding.truncate(
             len_max.saturating_sub(around),
             0,
@@ -233,8 +240,7 @@ impl Tokenizer {
         if let Some(token) = encoding.get_ids().iter().find(of_content) {
             return Err(TokenizerError::ControlInContent { token: *token });
         }
-        let whole = self.inner.post_process(encoding, None, true).map_err(refused)?;
-        Ok(whole.get_ids().to_vec())
+        Ok([before, encoding.get_ids(), after].concat())
     }
 
     fn encode_with(&self, inner: &Inner, text: &str) -> Result<Vec<TokenId>, TokenizerError> {

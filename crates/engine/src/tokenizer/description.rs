@@ -32,6 +32,7 @@ pub(super) struct Described {
     #[serde(default)]
     added_tokens: Vec<DescribedToken>,
     pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
     decoder: Option<Value>,
     model: DescribedModel,
 }
@@ -139,6 +140,28 @@ impl Described {
         strips.map(|token| (token.id, (token.lstrip, token.rstrip))).collect()
     }
 
+    /// The tokens before and after a sentence, which only an encoder's tokenizer needs.
+    pub(super) fn around(&self, kind: Kind) -> Result<[Vec<TokenId>; 2], TokenizerError> {
+        if kind != Kind::WordPiece {
+            return Ok([vec![], vec![]]);
+        }
+        let found = self.post_processor.as_ref().unwrap_or(&Value::Null);
+        let around = match found.get("type").and_then(Value::as_str) {
+            None if found.is_null() => Some([vec![], vec![]]),
+            Some("TemplateProcessing") => around_of_template(found),
+            Some("BertProcessing") => {
+                let token = |name| Some(vec![token_id(found.get(name)?.get(1)?)?]);
+                token("cls").zip(token("sep")).map(|(before, after)| [before, after])
+            }
+            _ => None,
+        };
+        let supported = "TemplateProcessing with one sequence of type 0, or BertProcessing";
+        let Some(around) = around else {
+            return refuse("post_processor", shortened(found), supported);
+        };
+        Ok(around)
+    }
+
     /// The bytes of every token, by id.
     pub(super) fn token_bytes(
         &self,
@@ -219,6 +242,35 @@ fn is_of_sentence_piece(decoder: &Value) -> bool {
     ];
     let found = decoder.get("decoders").and_then(Value::as_array);
     found.is_some_and(|found| found[..] == steps[..] || found[..] == steps[..3])
+}
+
+/// The tokens of a template before and after its one sequence.
+fn around_of_template(template: &Value) -> Option<[Vec<TokenId>; 2]> {
+    let tokens = template.get("special_tokens")?;
+    let mut around = [vec![], vec![]];
+    let mut is_after = false;
+    for piece in template.get("single")?.as_array()? {
+        if let Some(token) = piece.get("SpecialToken") {
+            let ids = tokens.get(token.get("id")?.as_str()?)?.get("ids")?.as_array()?;
+            let [before, after] = &mut around;
+            let side = if is_after { after } else { before };
+            for id in ids {
+                side.push(token_id(id)?);
+            }
+            continue;
+        }
+        let sequence = piece.get("Sequence")?;
+        let is_known = sequence.get("id")? == "A" && sequence.get("type_id")? == 0;
+        if is_after || !is_known {
+            return None;
+        }
+        is_after = true;
+    }
+    is_after.then_some(around)
+}
+
+fn token_id(value: &Value) -> Option<TokenId> {
+    value.as_u64().and_then(|id| TokenId::try_from(id).ok()).filter(|id| *id < VOCABULARY_MAX)
 }
 
 /// A description, short enough for an error.

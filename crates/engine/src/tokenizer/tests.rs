@@ -360,6 +360,21 @@ fn sentences_are_encoded_between_the_tokens_of_the_post_processor() {
     assert!(!encode("[SEP]", 99)[1..].starts_with(&[3]));
     assert_eq!(tokenizer.encode("ab c"), Ok(vec![4, 6]));
     assert_eq!(tokenizer.decode(&[4, 5, 6]), Ok(" abc c".to_owned()));
+    let mut plain = words();
+    plain["post_processor"] =
+        serde_json::json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});
+    assert_eq!(parse(&plain).unwrap().encode_sentence("c", 99), Ok(vec![2, 6, 3]));
+    for (pointer, value) in [
+        ("/post_processor/type", serde_json::json!("RobertaProcessing")),
+        ("/post_processor/single/0/SpecialToken/id", "[X]".into()),
+        ("/post_processor/single/1/Sequence/type_id", 1.into()),
+        ("/post_processor/single/1/Sequence/id", "B".into()),
+    ] {
+        let mut altered = words();
+        *altered.pointer_mut(pointer).unwrap() = value;
+        let refused = parse(&altered).map(drop);
+        assert!(refused.is_err(), "{pointer}");
+    }
     let long = " ".repeat(TEXT_BYTES_MAX + 1);
     assert!(matches!(tokenizer.encode_sentence(&long, 9), Err(TokenizerError::TextTooLong { .. })));
 }
