@@ -1,15 +1,16 @@
 //! `cargo xtask perplexity`: the default model in exact integers beside its float checkpoint.
 //!
-//! Both read the same windows of held-out text. The float side computes in binary64 from the
-//! checkpoint; the exact side is the engine. Floats stand here and nowhere in the product.
+//! Both read the same windows of held-out text. The float side is `tally-reference`, straight from
+//! the checkpoint; the exact side is the engine.
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use tally_engine::source::Source;
 use tally_engine::tokenizer::Tokenizer;
 use tally_engine::{Engine, Kernels, Model};
+use tally_reference::{Comparison, Reference, exact_logits, float_logits};
 
-use crate::float;
 use crate::identical::MODEL;
 use crate::repo::Repo;
 
@@ -32,42 +33,25 @@ pub(crate) fn run(repo: &Repo, windows_max: usize) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let engine = Engine::new(model, Kernels::detect(), threads)?;
 
-    let mut exact = Vec::with_capacity(tokens.len());
+    let reference = Reference::new(&Source::read(&repo.root().join(CHECKPOINT))?)?;
+    let mut sums = Comparison::default();
     for text in tokens.chunks_exact(window) {
+        let mut float = Vec::with_capacity(window);
+        reference.logits(text, &mut |_, logits| float.push(float_logits(logits)))?;
         engine.logits_of(text, CHUNK_LEN, &mut |index, logits| {
-            if let Some(next) = text.get(index + 1) {
-                exact.push(surprise(logits, logit_bits, *next));
-            }
+            let next = text.get(index + 1).copied();
+            sums.add(&float[index], &exact_logits(logits, logit_bits), next);
         })?;
-        eprint!("\rexact: {} of {} tokens", exact.len(), tokens.len());
+        eprint!("\r{} of {} tokens", sums.positions, tokens.len());
     }
     eprintln!();
-    let float = float::nll(&repo.root().join(CHECKPOINT), tokens, window, &mut |done, total| {
-        eprint!("\rfloat: {done} of {total} tokens");
-    })?;
-    eprintln!();
-    ensure!(exact.len() == float.len(), "{} exact, {} float", exact.len(), float.len());
-    let (exact, float) = (perplexity(&exact), perplexity(&float));
-    let difference = (exact / float - 1.0) * 100.0;
+    let difference = sums.growth_percent();
     println!("{count} windows of {window} tokens of {HELD_OUT}");
-    println!("perplexity, float (binary64):   {float:.4}");
-    println!("perplexity, exact ({}): {exact:.4}", tally_engine::ARITHMETIC);
+    println!("perplexity, float (binary32):   {:.4}", sums.float_perplexity());
+    println!("perplexity, exact ({}): {:.4}", tally_engine::ARITHMETIC, sums.exact_perplexity());
     println!("difference: {difference:+.4} % (allowed: ±{DIFFERENCE_PERCENT_MAX} %)");
+    println!("divergence: mean {:.6}, max {:.6}", sums.divergence_mean(), sums.divergence_max);
+    println!("same likeliest token: {:.3} % of positions", sums.agreement() * 100.0);
     ensure!(difference.abs() <= DIFFERENCE_PERCENT_MAX, "the difference is above what is allowed");
     Ok(())
-}
-
-/// −ln of the probability that integer logits give a token.
-fn surprise(logits: &[i32], fraction_bits: u32, token: u32) -> f64 {
-    let unit = f64::from(1_u32 << fraction_bits);
-    let value = |logit: i32| f64::from(logit) / unit;
-    let largest = value(logits.iter().copied().max().unwrap_or_default());
-    let sum: f64 = logits.iter().map(|logit| (value(*logit) - largest).exp()).sum();
-    let own = logits.get(token as usize).copied().context("token");
-    own.map_or(f64::INFINITY, |logit| largest + sum.ln() - value(logit))
-}
-
-fn perplexity(surprises: &[f64]) -> f64 {
-    let count = u32::try_from(surprises.len()).map_or(f64::INFINITY, f64::from);
-    (surprises.iter().sum::<f64>() / count).exp()
 }
