@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use repo::Repo;
 
+mod architectures;
 mod bench;
 mod clauses;
 mod coverage;
@@ -24,8 +25,10 @@ mod fuzz;
 mod identical;
 mod layers;
 mod perplexity;
+mod python;
 mod repo;
 mod rust;
+mod sentences;
 mod soak;
 mod tidy;
 mod tool;
@@ -63,6 +66,17 @@ enum Gate {
         #[arg(long, hide = true)]
         this_build: bool,
     },
+    /// Every architecture beside `transformers`, on small random checkpoints
+    Architectures {
+        /// Make the checkpoints anew by `transformers`, which downloads torch, below target/
+        #[arg(long)]
+        make: bool,
+        /// Seed of the checkpoints that are made
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
+    /// A published sentence encoder, exact beside float
+    Sentences,
     /// Perplexity of the default model, exact beside float
     Perplexity {
         /// Most windows of held-out text
@@ -124,6 +138,8 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
         Gate::Identical { this_build: false } => identical::run(repo),
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
+        Gate::Architectures { make, seed } => architectures::run(repo, make, seed),
+        Gate::Sentences => sentences::run(repo),
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
         Gate::Bench { which } => bench::run(repo, which),
