@@ -195,7 +195,11 @@ fn encode(source: &Source, text: &str) -> Result<Vec<u32>, ImportError> {
         return Err(ImportError::Vocabulary { expected, found });
     }
     let end = text.floor_char_boundary(CALIBRATION_BYTES_MAX);
-    Ok(tokenizer.encode(&text[..end])?)
+    let text = &text[..end];
+    Ok(match source.config.pooling {
+        None => tokenizer.encode(text)?,
+        Some(_) => tokenizer.encode_sentence(text, text.len())?,
+    })
 }
 
 /// The configuration but for the numbers that calibration chooses.
