@@ -1,11 +1,12 @@
 //! `cargo xtask coverage`: every demand of the specifications has a vector that breaks it.
 //!
 //! It reads clauses, `case.json` files and `spec/uncovered.toml`; that a vector really yields its
-//! code is the business of the verifier's own vector test.
+//! code is the business of the verifier's own vector test. Of the arithmetic, every clause has a
+//! known answer that shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::clauses::{self, Case, Clause, Vector, Verdict};
@@ -28,7 +29,20 @@ struct Uncovered {
     /// Specification to reason: its vectors are of another form.
     #[serde(default)]
     specs: BTreeMap<String, String>,
+    /// Clause id to reason: a clause of the arithmetic without a known answer.
+    #[serde(default)]
+    answers: BTreeMap<String, String>,
 }
+
+/// What a file of known answers says of itself.
+#[derive(Debug, Deserialize)]
+struct Answers {
+    clauses: Vec<String>,
+    cases: Vec<serde_json::Value>,
+}
+
+/// The specification whose every clause has a known answer, and where those lie.
+const ANSWERED_SPEC: &str = "arithmetic";
 
 /// Compares demands, vectors and rejection codes.
 pub(crate) fn run(repo: &Repo, codes: &[&str]) -> Result<()> {
@@ -46,6 +60,13 @@ pub(crate) fn run(repo: &Repo, codes: &[&str]) -> Result<()> {
     }
     let table = compare_clauses(&clauses, &vectors, &uncovered, &mut findings);
     compare_cases(&clauses, &vectors, codes, &mut findings);
+    let mut answers = vec![];
+    let folder = format!("vectors/{ANSWERED_SPEC}/");
+    for path in repo.ending(".json").filter(|path| path.starts_with(&folder)) {
+        let found: Answers = serde_json::from_str(&repo.text(path)?).context(path.to_owned())?;
+        answers.push((path, found));
+    }
+    compare_answers(&clauses, &answers, &uncovered, &mut findings);
     print!("{table}");
     println!("coverage: {} vectors, {} rejection codes", vectors.len(), codes.len());
     findings.end("coverage")
@@ -116,6 +137,49 @@ fn compare_excuses(clauses: &[Clause], uncovered: &Uncovered, findings: &mut Fin
         }
         if reason.trim().is_empty() {
             findings.add(format!("spec/uncovered.toml: {spec} has no reason"));
+        }
+    }
+}
+
+/// Every clause of the arithmetic is shown by an answer or excused, and no excuse is stale.
+fn compare_answers(
+    clauses: &[Clause],
+    answers: &[(&str, Answers)],
+    uncovered: &Uncovered,
+    findings: &mut Findings,
+) {
+    let mut shown: BTreeSet<&str> = BTreeSet::new();
+    let is_clause = |id: &str| clauses.iter().any(|clause| clause.id == id);
+    for (path, answers) in answers {
+        if answers.cases.is_empty() {
+            findings.add(format!("{path} has no case"));
+        }
+        for id in &answers.clauses {
+            if !is_clause(id) {
+                findings.add(format!("{path}: there is no clause {id}"));
+            }
+            shown.insert(id);
+        }
+    }
+    for clause in clauses.iter().filter(|clause| clause.spec == ANSWERED_SPEC) {
+        let is_shown = shown.contains(clause.id.as_str());
+        match uncovered.answers.contains_key(&clause.id) {
+            false if !is_shown => findings.add(format!(
+                "spec/{ANSWERED_SPEC}.md:{}: {} has neither a known answer nor a written reason",
+                clause.line, clause.id
+            )),
+            true if is_shown => {
+                findings.add(format!("spec/uncovered.toml: the excuse for {} is stale", clause.id))
+            }
+            _ => {}
+        }
+    }
+    for (id, reason) in &uncovered.answers {
+        if !is_clause(id) {
+            findings.add(format!("spec/uncovered.toml: there is no clause {id}"));
+        }
+        if reason.trim().is_empty() {
+            findings.add(format!("spec/uncovered.toml: {id} has no reason"));
         }
     }
 }

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use repo::Repo;
 
 mod architectures;
+mod arithmetic;
 mod bench;
 mod clauses;
 mod coverage;
@@ -105,13 +106,27 @@ enum Gate {
         #[arg(long)]
         unsynced: bool,
     },
-    /// Write the vectors of the receipt
-    Vectors,
+    /// Write the vectors of the specifications
+    Vectors {
+        /// Only these
+        which: Option<Vectors>,
+        /// Compare the arithmetic's with the committed files and write nothing
+        #[arg(long)]
+        compare: bool,
+    },
     /// Long runs, recorded in docs/soak.md
     Soak {
         #[command(subcommand)]
         soak: soak::Soak,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Vectors {
+    /// Accept and reject vectors of `spec/receipt.md`
+    Receipt,
+    /// Known answers of `spec/arithmetic.md`
+    Arithmetic,
 }
 
 fn main() -> ExitCode {
@@ -133,7 +148,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Layers => layers::run(repo),
         Gate::Tidy => tidy::run(repo),
         Gate::Coverage => coverage::run(repo, tally_verifier::Rejection::CODES),
-        Gate::Vectors => vectors::run(repo),
+        Gate::Vectors { which, compare } => write_vectors(repo, which, compare),
         Gate::Deny => deny::run_all(repo),
         Gate::Fuzz { seconds, targets } => fuzz::run(repo, seconds, &targets).map(drop),
         Gate::Identical { this_build: false } => identical::run(repo),
@@ -148,4 +163,15 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         }
         Gate::Soak { soak } => soak::run(repo, &soak),
     }
+}
+
+fn write_vectors(repo: &Repo, which: Option<Vectors>, is_comparison: bool) -> Result<()> {
+    // The receipt's are compared by a test.
+    if which != Some(Vectors::Arithmetic) && !is_comparison {
+        vectors::run(repo)?;
+    }
+    if which != Some(Vectors::Receipt) {
+        arithmetic::run(repo, is_comparison)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! An encoder's vector of a text: pooled over its tokens and, where the model says so, normalised.
 
 use crate::error::{EngineError, Operation};
-use crate::forward::{FIXED_MAX, Lane};
+use crate::forward::FIXED_MAX;
 use crate::kernel::portable::{NORM_MAX, least_exponent, round_shift};
 use crate::peaks::Peaks;
 use crate::source::{Pooling, PoolingKind};
@@ -18,20 +18,24 @@ pub struct Embedding {
     pub values: Vec<i32>,
 }
 
-/// The vector of one text from its lanes after the last layer.
-pub(crate) fn pool(
+/// The vector of one text from the residual streams of its tokens after the last layer.
+///
+/// # Errors
+/// An empty text, and a mean beyond its bound, in the name of the layer `layers`.
+pub fn pool(
     pooling: Pooling,
     residual_bits: u32,
     layers: u32,
-    lanes: &[Lane],
+    streams: &[&[i32]],
 ) -> Result<Embedding, EngineError> {
-    let lanes = match pooling.kind {
-        PoolingKind::Mean => lanes,
-        PoolingKind::Cls => &lanes[..1],
+    let streams = match pooling.kind {
+        PoolingKind::Mean => streams,
+        PoolingKind::Cls => &streams[..streams.len().min(1)],
     };
-    let mut sums = vec![0_i64; lanes[0].residual.len()];
-    for lane in lanes {
-        for (sum, value) in sums.iter_mut().zip(&lane.residual) {
+    let width = streams.first().ok_or(EngineError::EmptyInput)?.len();
+    let mut sums = vec![0_i64; width];
+    for stream in streams {
+        for (sum, value) in sums.iter_mut().zip(*stream) {
             *sum += i64::from(*value);
         }
     }
@@ -39,7 +43,7 @@ pub(crate) fn pool(
         return Ok(Embedding { values: normalise(&sums) });
     }
     // The mean is Σ/n with the stream's fraction bits; R ≤ 24, so the shift is to the left.
-    let (shift, divisor) = (EMBEDDING_BITS - residual_bits, 2 * lanes.len() as i128);
+    let (shift, divisor) = (EMBEDDING_BITS - residual_bits, 2 * streams.len() as i128);
     let means = sums.iter().map(|sum| {
         let numerator = (i128::from(*sum) << (shift + 1)) + divisor / 2;
         numerator.div_euclid(divisor)
@@ -77,10 +81,6 @@ fn normalise(sums: &[i64]) -> Vec<i32> {
 mod tests {
     use super::*;
 
-    fn lane(residual: &[i32]) -> Lane {
-        Lane { residual: residual.to_vec(), ..Lane::default() }
-    }
-
     #[test]
     fn a_normalised_vector_has_the_length_one() {
         for scale in [1, 5, 1 << 20, (1 << 31) - 1] {
@@ -97,15 +97,15 @@ mod tests {
 
     #[test]
     fn a_mean_is_rounded_once_and_the_first_token_is_taken_as_it_is() {
-        let lanes = [lane(&[1, -1, 8]), lane(&[2, -2, 8])];
+        let lanes: [&[i32]; 2] = [&[1, -1, 8], &[2, -2, 8]];
         let mean = Pooling { kind: PoolingKind::Mean, is_normalised: false };
         assert_eq!(pool(mean, 24, 1, &lanes).unwrap().values, [2, -1, 8]);
         assert_eq!(pool(mean, 23, 1, &lanes).unwrap().values, [3, -3, 16]);
         let first = Pooling { kind: PoolingKind::Cls, is_normalised: false };
         assert_eq!(pool(first, 24, 1, &lanes).unwrap().values, [1, -1, 8]);
-        assert!(pool(first, 0, 1, &[lane(&[64])]).is_ok());
+        assert!(pool(first, 0, 1, &[&[64]]).is_ok());
         assert!(matches!(
-            pool(first, 0, 3, &[lane(&[65])]),
+            pool(first, 0, 3, &[&[65]]),
             Err(EngineError::Bound { layer: 3, operation: Operation::Pooling, .. })
         ));
     }

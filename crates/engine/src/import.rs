@@ -22,7 +22,7 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 mod balance;
 mod calibrate;
 mod quantise;
-mod tables;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

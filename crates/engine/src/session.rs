@@ -229,7 +229,9 @@ impl Engine {
                 let first = pass.slots.iter().position(|slot| slot.sequence == start);
                 let first = first.unwrap_or_default();
                 let lanes = &pass.lanes[first..first + text.len()];
-                embeddings.push(encoder::pool(pooling, bits, configuration.layers, lanes)?);
+                let streams: Vec<&[i32]> =
+                    lanes.iter().map(|lane| lane.residual.as_slice()).collect();
+                embeddings.push(encoder::pool(pooling, bits, configuration.layers, &streams)?);
             }
             Ok(())
         });

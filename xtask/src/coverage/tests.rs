@@ -33,6 +33,7 @@ fn sample() -> (Vec<Clause>, Vec<Vector>, Uncovered) {
         Uncovered {
             clauses: [("R-3".to_owned(), "cannot be seen in bytes".to_owned())].into(),
             specs: BTreeMap::new(),
+            answers: BTreeMap::new(),
         },
     )
 }
@@ -102,5 +103,40 @@ fn a_case_that_cites_nothing_known_is_found() {
             "vectors/receipt/reject/004-c: case.json has no code",
             "vectors/receipt/reject/005-d: differs from accept/009-none, which does not exist",
         ]
+    );
+}
+
+#[test]
+fn a_clause_of_the_arithmetic_without_an_answer_is_found() {
+    let clause = |id: &str| Clause {
+        id: id.to_owned(),
+        spec: ANSWERED_SPEC.to_owned(),
+        line: 3,
+        is_demand: false,
+    };
+    let clauses = [clause("A-1"), clause("A-2"), clause("A-3")];
+    let answers = |id: &str| Answers { clauses: vec![id.to_owned()], cases: vec![7.into()] };
+    let excused = |ids: &[&str]| Uncovered {
+        answers: ids.iter().map(|id| ((*id).to_owned(), "a reason".to_owned())).collect(),
+        ..Uncovered::default()
+    };
+    let found = |cited: &[&str], uncovered: &Uncovered| {
+        let mut findings = Findings::default();
+        let answers: Vec<_> = cited.iter().map(|id| ("x.json", answers(id))).collect();
+        compare_answers(&clauses, &answers, uncovered, &mut findings);
+        findings.lines().to_vec()
+    };
+    assert_eq!(found(&["A-1", "A-2"], &excused(&["A-3"])), [""; 0]);
+    assert_eq!(
+        found(&["A-1"], &excused(&["A-3"])),
+        ["spec/arithmetic.md:3: A-2 has neither a known answer nor a written reason"]
+    );
+    assert_eq!(
+        found(&["A-1", "A-2", "A-3"], &excused(&["A-3"])),
+        ["spec/uncovered.toml: the excuse for A-3 is stale"]
+    );
+    assert_eq!(
+        found(&["A-1", "A-2", "A-9"], &excused(&["A-3"])),
+        ["x.json: there is no clause A-9"]
     );
 }

@@ -9,7 +9,8 @@ use crate::model::layout::{EXPONENTIAL_BITS, GATE_BITS, ROTATION_BITS, SCORE_BIT
 use crate::source::Rotation;
 
 /// Entry D is floor((2^16 − 1)·e^(−D/2^12) + 1/2), as little-endian uint16.
-pub(crate) fn exponential() -> &'static [u8] {
+#[must_use]
+pub fn exponential() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
         let one = (1_u64 << EXPONENTIAL_BITS) - 1;
@@ -25,7 +26,8 @@ pub(crate) fn exponential() -> &'static [u8] {
 ///
 /// SiLU(x) = max(x, 0) + ψ(|x|), so a ψ of zero beyond the table is the identity above and zero
 /// below.
-pub(crate) fn silu() -> &'static [u8] {
+#[must_use]
+pub fn silu() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
         let entry = |index: i64| {
@@ -43,7 +45,8 @@ pub(crate) fn silu() -> &'static [u8] {
 ///
 /// GELU(x) = x·Φ(x) = max(x, 0) + ψ(|x|), with Φ the normal distribution. From 4.5 on |ψ| is below
 /// 2^−15 and rounds to zero.
-pub(crate) fn gelu() -> &'static [u8] {
+#[must_use]
+pub fn gelu() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
         entries(|index| {
