@@ -8,21 +8,22 @@
 //! holds 32 additions, 64 elements; then it is widened.
 
 use core::arch::x86_64::{
-    __m256i, __m512i, __mmask8, __mmask64, _mm_loadu_si128, _mm_srli_epi16, _mm256_add_epi64,
-    _mm256_and_si256, _mm256_castsi128_si256, _mm256_cvtepi32_epi64, _mm256_inserti128_si256,
-    _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm512_add_epi16, _mm512_add_epi64,
-    _mm512_and_si512, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi8_epi16,
-    _mm512_cvtepi16_epi8, _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mask_storeu_epi64,
-    _mm512_maskz_loadu_epi8, _mm512_mullo_epi16, _mm512_set_epi64, _mm512_set1_epi8,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_shuffle_i32x4, _mm512_srai_epi16, _mm512_srli_epi16, _mm512_sub_epi16, _mm512_sub_epi32,
+    __m256i, __m512i, __mmask8, __mmask64, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch,
+    _mm_srli_epi16, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi128_si256,
+    _mm256_cvtepi32_epi64, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_set1_epi8,
+    _mm256_setzero_si256, _mm512_add_epi16, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_cvtepi16_epi8,
+    _mm512_cvtepi32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_inserti64x4, _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8, _mm512_mullo_epi16,
+    _mm512_set_epi64, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srai_epi16, _mm512_srli_epi16,
+    _mm512_sub_epi16, _mm512_sub_epi32,
 };
 
 use core::ops::Range;
 
 use super::panel::{PANEL_ROWS, transpose, with_room};
-use super::stream::finish;
+use super::stream::{AHEAD_BYTES, finish};
 use super::{ROWS, across};
 use crate::kernel::{Activation, GROUP, PLANE_BLOCK, Rows};
 
@@ -32,6 +33,8 @@ const GROUP_BYTES: usize = GROUP / 2;
 const GROUPS: usize = 4;
 /// Bytes of a row whose products int32 can add: 8,192 elements.
 const WIDEN_BYTES: usize = 4096;
+/// Vectors of a prepared token for each vector of nibbles.
+const PREPARED: usize = 6;
 /// Tokens whose bytes one pass over a tile of rows multiplies.
 const TOKENS: usize = 2;
 /// Panels that one pass over a token's values multiplies.
@@ -79,35 +82,60 @@ impl<'a> Nibbles<'a> {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn stream(rows: Rows<'_>, xs: &[&Activation], outs: &mut [&mut [i64]]) {
     let Rows::Int4 { nibbles, group_scales, sums } = rows else { return };
-    let groups = Nibbles { nibbles, scales: group_scales, width: xs[0].values().len() };
-    for first in (0..sums.len()).step_by(ROWS) {
-        let count = ROWS.min(sums.len() - first);
-        let tile = core::array::from_fn(|i| groups.row(first + i.min(count - 1)));
-        let tile_sums = core::array::from_fn(|i| sums[first + i.min(count - 1)]);
-        for (xs, outs) in xs.chunks(TOKENS).zip(outs.chunks_mut(TOKENS)) {
-            match *xs {
-                [a] => finish(dots(tile, [a]), &tile_sums, outs, first, count),
-                [a, b] => finish(dots(tile, [a, b]), &tile_sums, outs, first, count),
-                _ => {}
+    let groups = Nibbles { nibbles, scales: group_scales, width: rows.width() };
+    let blocks = groups.width.div_ceil(2 * PLANE_BLOCK);
+    with_room(xs.len() * blocks * PREPARED, |room| {
+        for (x, prepared) in xs.iter().zip(room.chunks_exact_mut(blocks * PREPARED)) {
+            prepare(x, groups.width, prepared);
+        }
+        for first in (0..sums.len()).step_by(ROWS) {
+            let count = ROWS.min(sums.len() - first);
+            let tile = core::array::from_fn(|i| groups.row(first + i.min(count - 1)));
+            let tile_sums = core::array::from_fn(|i| sums[first + i.min(count - 1)]);
+            let tokens = room.chunks(TOKENS * blocks * PREPARED);
+            for (xs, outs) in tokens.zip(outs.chunks_mut(TOKENS)) {
+                if let [a, b] = outs {
+                    let (x, y) = xs.split_at(blocks * PREPARED);
+                    finish(dots(tile, [x, y]), &tile_sums, &mut [a, b], first, count);
+                } else {
+                    finish(dots(tile, [xs]), &tile_sums, outs, first, count);
+                }
             }
+        }
+    });
+}
+
+/// A token as the rows want it: for each 128 elements and each plane the first halves of four groups,
+/// their second halves, and minus eight times the sums of both; what is missing is zero.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn prepare(x: &Activation, width: usize, out: &mut [__m512i]) {
+    let (high, low) = x.planes();
+    let eight = _mm512_set1_epi8(8);
+    for (block, out) in out.chunks_exact_mut(PREPARED).enumerate() {
+        for (out, plane) in out.chunks_exact_mut(PREPARED / 2).zip([high, low]) {
+            let (first, second) = halves(&plane[2 * block * PLANE_BLOCK..width]);
+            // What q + 8 has too many.
+            let more = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, eight);
+            let more = _mm512_dpbusd_epi32(more, second, eight);
+            let less = _mm512_sub_epi32(_mm512_setzero_si512(), more);
+            out.copy_from_slice(&[first, second, less]);
         }
     }
 }
 
-/// The sums over high and low planes of one tile's rows, for each of T tokens.
+/// The sums over high and low planes of one tile's rows, for each of T prepared tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [[__m256i; 2]; T] {
+fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&[__m512i]; T]) -> [[__m256i; 2]; T] {
     let bytes = tile[0].0.len();
-    let planes: [(&[u8], &[u8]); T] = xs.map(Activation::planes);
-    for (high, low) in planes {
-        assert!(high.len() >= 2 * bytes && low.len() >= 2 * bytes);
+    for (nibbles, scales) in tile {
+        assert!(nibbles.len() == bytes && scales.len() * GROUP_BYTES == bytes);
     }
-    for (_, scales) in tile {
-        assert!(scales.len() * GROUP_BYTES == bytes);
+    for x in xs {
+        assert!(x.len() >= bytes.div_ceil(PLANE_BLOCK) * PREPARED);
     }
     let mut wide = [[_mm256_setzero_si256(); 2]; T];
     for part in (0..bytes).step_by(WIDEN_BYTES) {
-        let sums = part_of_dots(tile, planes, part..bytes.min(part + WIDEN_BYTES));
+        let sums = part_of_dots(tile, xs, part..bytes.min(part + WIDEN_BYTES));
         for (wide, sums) in wide.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
             *wide = _mm256_add_epi64(*wide, _mm256_cvtepi32_epi64(across(*sums)));
         }
@@ -115,48 +143,43 @@ fn dots<const T: usize>(tile: [(&[u8], &[u8]); ROWS], xs: [&Activation; T]) -> [
     wide
 }
 
-/// The same over some bytes of each row, which int32 can add.
+/// The same over some bytes of each row, which int32 can add; `dots` asserts the lengths.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn part_of_dots<const T: usize>(
     tile: [(&[u8], &[u8]); ROWS],
-    planes: [(&[u8], &[u8]); T],
+    xs: [&[__m512i]; T],
     part: Range<usize>,
 ) -> [[[__m512i; ROWS]; 2]; T] {
-    let bytes = part.end;
     let nibble = _mm512_set1_epi8(15);
-    let eight = _mm512_set1_epi8(8);
     let spread = spread();
+    let ahead = AHEAD_BYTES.next_multiple_of(ROWS * tile[0].0.len());
     let mut sums = [[[_mm512_setzero_si512(); ROWS]; 2]; T];
-    for start in part.step_by(PLANE_BLOCK) {
-        let left = bytes - start;
+    let mut start = part.start;
+    while start < part.end {
+        let left = part.end - start;
         let mask: __mmask64 = if left >= PLANE_BLOCK { u64::MAX } else { (1 << left) - 1 };
-        let mut x = [[(_mm512_setzero_si512(), _mm512_setzero_si512()); 2]; T];
-        let mut less = [[_mm512_setzero_si512(); 2]; T];
-        for t in 0..T {
-            for (p, plane) in [planes[t].0, planes[t].1].into_iter().enumerate() {
-                x[t][p] = halves(&plane[2 * start..2 * bytes]);
-                // Eight times the elements of each lane, which q + 8 has too many.
-                let more = _mm512_dpbusd_epi32(_mm512_setzero_si512(), x[t][p].0, eight);
-                let more = _mm512_dpbusd_epi32(more, x[t][p].1, eight);
-                less[t][p] = _mm512_sub_epi32(_mm512_setzero_si512(), more);
-            }
-        }
-        for (i, (row, scales)) in tile.iter().enumerate() {
+        let mut rows = [[_mm512_setzero_si512(); 3]; ROWS];
+        for (found, (row, scales)) in rows.iter_mut().zip(tile) {
             // SAFETY: the mask admits only the bytes that the row has from `start` on.
             let both = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(start).cast()) };
-            let first = _mm512_and_si512(both, nibble);
-            let second = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(start + ahead).cast());
             let scales = _mm512_set1_epi32(four_bytes(&scales[start / GROUP_BYTES..]));
-            let scales = _mm512_shuffle_epi8(scales, spread);
-            for t in 0..T {
-                for p in 0..2 {
-                    let sum = _mm512_dpbusd_epi32(less[t][p], x[t][p].0, first);
-                    let sum = _mm512_dpbusd_epi32(sum, x[t][p].1, second);
+            found[0] = _mm512_and_si512(both, nibble);
+            found[1] = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
+            found[2] = _mm512_shuffle_epi8(scales, spread);
+        }
+        for (sums, x) in sums.iter_mut().zip(xs) {
+            let planes = x[start / PLANE_BLOCK * PREPARED..].chunks_exact(PREPARED / 2);
+            for (sums, x) in sums.iter_mut().zip(planes) {
+                for (sum, [first, second, scales]) in sums.iter_mut().zip(rows) {
+                    let lane = _mm512_dpbusd_epi32(x[2], x[0], first);
+                    let lane = _mm512_dpbusd_epi32(lane, x[1], second);
                     // The upper half of a lane is its sign, times zero.
-                    sums[t][p][i] = _mm512_dpwssd_epi32(sums[t][p][i], sum, scales);
+                    *sum = _mm512_dpwssd_epi32(*sum, lane, scales);
                 }
             }
         }
+        start += PLANE_BLOCK;
     }
     sums
 }
@@ -188,9 +211,15 @@ fn halves(plane: &[u8]) -> (__m512i, __m512i) {
 /// The scales of up to four groups; absent ones are zero.
 #[inline]
 fn four_bytes(scales: &[u8]) -> i32 {
-    if let Some(four) = scales.first_chunk::<GROUPS>() {
-        return i32::from_le_bytes(*four);
+    match scales.first_chunk::<GROUPS>() {
+        Some(four) => i32::from_le_bytes(*four),
+        None => fewer_bytes(scales),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn fewer_bytes(scales: &[u8]) -> i32 {
     let mut four = [0; GROUPS];
     four[..scales.len()].copy_from_slice(scales);
     i32::from_le_bytes(four)

@@ -10,6 +10,8 @@ use core::arch::x86_64::{
 use super::{ROWS, across};
 use crate::kernel::{Activation, PLANE_BLOCK};
 
+/// How far ahead of the rows at hand memory is asked for, at the least.
+pub(super) const AHEAD_BYTES: usize = 12 << 10;
 /// Tokens whose bytes one pass over a tile of rows multiplies.
 const TOKENS: usize = 3;
 
@@ -46,6 +48,8 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m256i;
         assert!(high.len() >= width.next_multiple_of(PLANE_BLOCK) && low.len() == high.len());
     }
     assert!(tile.iter().all(|row| row.len() == width));
+    // The rows of later tiles lie whole tiles further on.
+    let ahead = AHEAD_BYTES.next_multiple_of(ROWS * width);
     let mut sums = [[[_mm512_setzero_si512(); ROWS]; 2]; T];
     for start in (0..width).step_by(PLANE_BLOCK) {
         let left = width - start;
@@ -54,8 +58,7 @@ fn dots<const T: usize>(tile: [&[i8]; ROWS], xs: [&Activation; T]) -> [[__m256i;
         for (weights, row) in weights.iter_mut().zip(tile) {
             // SAFETY: the mask admits only the bytes that the row has from `start` on.
             *weights = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(start)) };
-            // The next tile's row lies a tile further on.
-            let ahead = row.as_ptr().wrapping_add(start + ROWS * width);
+            let ahead = row.as_ptr().wrapping_add(start + ahead);
             _mm_prefetch::<_MM_HINT_T0>(ahead);
         }
         for (sums, (high, low)) in sums.iter_mut().zip(planes) {
