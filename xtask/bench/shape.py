@@ -1,6 +1,6 @@
 """Writes a random Llama of a given shape: a Hugging Face folder and GGUF files of the same weights.
 
-Usage: shape.py FOLDER width hidden layers heads kv_heads vocabulary
+Usage: shape.py FOLDER tied|untied width hidden layers heads kv_heads vocabulary
 
 FOLDER gets `checkpoint/` (config, tokenizer, BF16 safetensors), `q8_0.gguf` and `q4_0.gguf`.
 Weights are normal and so small that no sum overflows anything; only their shape matters here.
@@ -19,8 +19,8 @@ EPSILON = 1e-5
 THETA = 10_000.0
 
 
-def tensors(width, hidden, layers, heads, kv_heads, vocabulary):
-    """Names in both formats, with shapes; the head is tied to the embedding."""
+def tensors(is_tied, width, hidden, layers, heads, kv_heads, vocabulary):
+    """Names in both formats, with shapes."""
     head_dim = width // heads
     yield "model.embed_tokens.weight", "token_embd.weight", (vocabulary, width)
     for n in range(layers):
@@ -38,6 +38,8 @@ def tensors(width, hidden, layers, heads, kv_heads, vocabulary):
         ]:
             yield f"{ours}{name}.weight", f"{theirs}{there}.weight", (rows, columns)
     yield "model.norm.weight", "output_norm.weight", (width,)
+    if not is_tied:
+        yield "lm_head.weight", "output.weight", (vocabulary, width)
 
 
 def values(rng, shape):
@@ -57,7 +59,7 @@ def alphabet():
     return [chr(byte) for byte in printed] + [chr(256 + index) for index in range(len(others))]
 
 
-def write_config(folder, width, hidden, layers, heads, kv_heads, vocabulary):
+def write_config(folder, is_tied, width, hidden, layers, heads, kv_heads, vocabulary):
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -71,7 +73,7 @@ def write_config(folder, width, hidden, layers, heads, kv_heads, vocabulary):
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": EPSILON,
         "rope_theta": THETA,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": is_tied,
         "bos_token_id": 1,
         "eos_token_id": 2,
         "torch_dtype": "bfloat16",
@@ -135,18 +137,19 @@ def permuted(rows, heads):
 
 def main():
     folder = Path(sys.argv[1])
-    shape = [int(argument) for argument in sys.argv[2:]]
+    is_tied = sys.argv[2] == "tied"
+    shape = [int(argument) for argument in sys.argv[3:]]
     heads, kv_heads = shape[3], shape[4]
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
-    write_config(checkpoint, *shape)
+    write_config(checkpoint, is_tied, *shape)
     kinds = {
         "q8_0": (gguf.LlamaFileType.MOSTLY_Q8_0, gguf.GGMLQuantizationType.Q8_0),
         "q4_0": (gguf.LlamaFileType.MOSTLY_Q4_0, gguf.GGMLQuantizationType.Q4_0),
     }
     writers = {name: new_gguf(folder / f"{name}.gguf", kind, *shape) for name, (kind, _) in kinds.items()}
     header, offset = {}, 0
-    for name, _, dimensions in tensors(*shape):
+    for name, _, dimensions in tensors(is_tied, *shape):
         size = 2 * int(np.prod(dimensions))
         header[name] = {"dtype": "BF16", "shape": list(dimensions), "data_offsets": [offset, offset + size]}
         offset += size
@@ -155,7 +158,7 @@ def main():
     rng = np.random.default_rng(7)
     with open(checkpoint / "model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for name, there, dimensions in tensors(*shape):
+        for name, there, dimensions in tensors(is_tied, *shape):
             bits, exact = values(rng, dimensions)
             file.write(bits.tobytes())
             if ".q_proj." in name or ".k_proj." in name:

@@ -11,6 +11,7 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod pages;
 mod peak;
 pub(crate) mod portable;
 #[cfg(test)]

@@ -15,10 +15,12 @@ const TASK_ROWS: usize = 16;
 pub(crate) fn apply(context: Context<'_>, lanes: &mut [Lane], matrices: &[MatrixView<'_>]) {
     let rows = matrices.iter().map(|matrix| matrix.rows.count()).sum();
     for lane in lanes.iter_mut() {
-        lane.sums.resize(rows, 0);
+        // Every sum is written, so only what is new is filled.
+        let len = lane.sums.len().max(rows);
+        lane.sums.resize(len, 0);
     }
     let (xs, sums): (Vec<_>, Vec<_>) =
-        lanes.iter_mut().map(|lane| (&lane.x, lane.sums.as_mut_slice())).unzip();
+        lanes.iter_mut().map(|lane| (&lane.x, &mut lane.sums[..rows])).unzip();
     run(context, matrices, &xs, sums);
 }
 

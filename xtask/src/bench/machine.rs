@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use tally_engine::Kernels;
 
 /// Bytes that each thread reads: far more than any cache holds for itself.
@@ -57,4 +58,18 @@ pub(crate) fn byte_rate(kernels: Kernels, threads: usize) -> f64 {
         all.into_iter().filter_map(|thread| thread.join().ok()).sum()
     });
     2.0 * products as f64 / started.elapsed().as_secs_f64() / 1e9
+}
+
+/// Processor time, in hundredths of a second, that this process takes in one second of waiting.
+pub(crate) fn idle_ticks() -> Result<u64> {
+    let ticks = || -> Result<u64> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // The program's name, in brackets, may hold spaces; user and system time stand behind it.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat")?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|field| field.parse::<u64>().context("/proc/self/stat")).sum()
+    };
+    let before = ticks()?;
+    thread::sleep(Duration::from_secs(1));
+    Ok(ticks()? - before)
 }

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Folder of a virtual environment with llama-cpp-python and gguf; built there if absent
     #[arg(long)]
     environment: Option<PathBuf>,
+    /// Only this act: prefill or decode
+    #[arg(long, default_value = "")]
+    act: String,
     /// Measure this engine alone
     #[arg(long)]
     alone: bool,
@@ -78,13 +81,15 @@ impl Weights {
 
 struct Shape {
     name: &'static str,
+    /// Whether the head is the embedding.
+    tied: &'static str,
     /// width, hidden, layers, heads, key heads, vocabulary
     numbers: [u32; 6],
 }
 
 const SHAPES: [Shape; 2] = [
-    Shape { name: "110M", numbers: [768, 2048, 12, 12, 12, 32_000] },
-    Shape { name: "1.1B", numbers: [2048, 5632, 22, 32, 4, 32_000] },
+    Shape { name: "110M", tied: "tied", numbers: [768, 2048, 12, 12, 12, 32_000] },
+    Shape { name: "1.1B", tied: "untied", numbers: [2048, 5632, 22, 32, 4, 32_000] },
 ];
 
 pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
@@ -124,7 +129,7 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
                 eprint!("llama.cpp: {}", child.system);
             }
             let label = format!("{} | {ours} / {theirs}", shape.name);
-            compare(&model, kernels, child.as_mut(), options.rounds, &label)?;
+            compare(&model, kernels, child.as_mut(), options, &label)?;
         }
     }
     Ok(())
@@ -141,10 +146,11 @@ fn model(
     if !folder.join("q8_0.gguf").exists() {
         let numbers = shape.numbers.map(|number| number.to_string());
         let script = scripts.join("shape.py");
-        llama::run(Command::new(python).arg(script).arg(folder).args(numbers))?;
+        llama::run(Command::new(python).arg(script).arg(folder).arg(shape.tied).args(numbers))?;
     }
     let path = folder.join(format!("{}.tally", weights.names()[0]));
-    if !path.exists() {
+    // A file of an earlier draft is made anew.
+    if Model::open(&path).is_err() {
         let options = import::Options {
             weights: Some(weights.kind()),
             calibration_text: CALIBRATION,
@@ -160,15 +166,16 @@ fn compare(
     model: &Arc<Model>,
     kernels: Kernels,
     mut child: Option<&mut Llama>,
-    rounds: usize,
+    options: &Options,
     label: &str,
 ) -> Result<()> {
-    for (act, count) in [("prefill", PREFILL), ("decode", DECODE)] {
+    let acts = [("prefill", PREFILL), ("decode", DECODE)];
+    for (act, count) in acts.into_iter().filter(|(act, _)| act.contains(&options.act)) {
         for threads in [1, 2] {
             let engine = Engine::new(Arc::clone(model), kernels, threads)?;
             let (mut ours, mut theirs, mut ratios) = (vec![], vec![], vec![]);
             // The first round warms both and is not counted.
-            for round in 0..=rounds {
+            for round in 0..=options.rounds {
                 thread::sleep(PAUSE);
                 let mine = measure(&engine, act, count)?.as_secs_f64();
                 thread::sleep(PAUSE);
@@ -181,6 +188,12 @@ fn compare(
                     theirs.push(f64::from(count) / other);
                     ratios.push(other / mine);
                 }
+            }
+            if act == "decode" && threads == 2 {
+                eprintln!(
+                    "idle engine: {} ms of processor time a second",
+                    10 * machine::idle_ticks()?
+                );
             }
             println!(
                 "| {label} | {act} {count} | {threads} | {:.1} tokens/s | {:.1} tokens/s | {:.2} |",

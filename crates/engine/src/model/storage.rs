@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::ModelError;
+use crate::kernel::pages;
 
 /// Alignment of every part: one cache line, one vector register.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -56,7 +57,8 @@ impl Storage {
     }
 
     fn zeroed(len: usize) -> Self {
-        let buffer = vec![0; len + ALIGNMENT];
+        let mut buffer = vec![0; len + ALIGNMENT];
+        pages::prefer_large(&mut buffer);
         let start = buffer.as_ptr().align_offset(ALIGNMENT);
         Self::Owned { buffer, start, len }
     }

@@ -2,19 +2,20 @@
 
 use core::arch::x86_64::{
     __m256i, __m512i, __mmask8, __mmask16, __mmask32, __mmask64, _mm_storeu_si128,
-    _mm256_maskz_loadu_epi8, _mm256_maskz_loadu_epi16, _mm512_abs_epi32, _mm512_add_epi32,
-    _mm512_add_epi64, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cmpeq_epi32_mask,
-    _mm512_cmplt_epi32_mask, _mm512_cmplt_epu32_mask, _mm512_cvtepi8_epi16, _mm512_cvtepi16_epi32,
-    _mm512_cvtepi32_epi64, _mm512_cvtepu32_epi64, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_mask_blend_epi32, _mm512_mask_cvtepi32_storeu_epi16,
-    _mm512_mask_i32gather_epi32, _mm512_mask_loadu_epi32, _mm512_mask_storeu_epi32,
-    _mm512_mask_storeu_epi64, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16,
-    _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_epi64, _mm512_maskz_mov_epi32, _mm512_max_epi32,
-    _mm512_max_epu32, _mm512_min_epi32, _mm512_reduce_add_epi64, _mm512_reduce_max_epi32,
-    _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_slli_epi32, _mm512_slli_epi64, _mm512_srai_epi32, _mm512_srav_epi32, _mm512_srli_epi32,
-    _mm512_srlv_epi32, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
+    _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm256_maskz_loadu_epi16, _mm512_abs_epi32,
+    _mm512_add_epi32, _mm512_add_epi64, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_cmpeq_epi32_mask, _mm512_cmplt_epi32_mask, _mm512_cmplt_epu32_mask,
+    _mm512_cvtepi8_epi16, _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi64, _mm512_cvtepu32_epi64,
+    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
+    _mm512_mask_blend_epi32, _mm512_mask_cvtepi32_storeu_epi16, _mm512_mask_i32gather_epi32,
+    _mm512_mask_loadu_epi32, _mm512_mask_storeu_epi32, _mm512_mask_storeu_epi64,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_epi64, _mm512_maskz_mov_epi32, _mm512_max_epi32, _mm512_max_epu32,
+    _mm512_min_epi32, _mm512_reduce_add_epi64, _mm512_reduce_max_epi32, _mm512_reduce_max_epu32,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi32,
+    _mm512_slli_epi64, _mm512_srai_epi32, _mm512_srav_epi32, _mm512_srli_epi32, _mm512_srlv_epi32,
+    _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8,
+    _mm512_unpacklo_epi16,
 };
 
 use super::{ROWS, across};
@@ -41,28 +42,70 @@ fn first_lanes(left: usize) -> __mmask16 {
 /// (keys, `head_dim`) int8 × (`head_dim`,) int16 → (keys,), four keys at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn scores(query: &[i16], keys: &[i8], out: &mut [i32]) {
-    let width = query.len();
+    match query.len() {
+        32 => key_products::<1>(query, keys, out),
+        64 => key_products::<2>(query, keys, out),
+        96 => key_products::<3>(query, keys, out),
+        128 => key_products::<4>(query, keys, out),
+        256 => key_products::<8>(query, keys, out),
+        width => {
+            let full = out.len() - out.len() % ROWS;
+            assert!(keys.len() >= out.len() * width);
+            for (index, out) in out[..full].chunks_exact_mut(ROWS).enumerate() {
+                four_keys(query, &keys[index * ROWS * width..], out);
+            }
+            portable::scores(query, &keys[full * width..], &mut out[full..]);
+        }
+    }
+}
+
+/// Keys of exactly BLOCKS vectors of 32 channels.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn key_products<const BLOCKS: usize>(query: &[i16], keys: &[i8], out: &mut [i32]) {
+    let width = BLOCKS * PAIR_BLOCK;
     let full = out.len() - out.len() % ROWS;
-    assert!(keys.len() >= out.len() * width);
+    assert!(query.len() == width && keys.len() >= out.len() * width);
+    let mut pairs = [_mm512_setzero_si512(); BLOCKS];
+    for (block, pairs) in pairs.iter_mut().enumerate() {
+        // SAFETY: the query has BLOCKS vectors, asserted above.
+        *pairs = unsafe { _mm512_loadu_si512(query.as_ptr().add(block * PAIR_BLOCK).cast()) };
+    }
     for (index, out) in out[..full].chunks_exact_mut(ROWS).enumerate() {
-        let keys = &keys[index * ROWS * width..(index + 1) * ROWS * width];
         let mut sums = [_mm512_setzero_si512(); ROWS];
-        for start in (0..width).step_by(PAIR_BLOCK) {
-            let left = width - start;
-            let mask: __mmask32 = if left >= PAIR_BLOCK { u32::MAX } else { (1 << left) - 1 };
-            // SAFETY: the mask admits only the values that the query has from `start` on.
-            let query = unsafe { _mm512_maskz_loadu_epi16(mask, query.as_ptr().add(start)) };
-            for (i, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the mask admits only the bytes of key i, which `keys` holds.
-                let key =
-                    unsafe { _mm256_maskz_loadu_epi8(mask, keys.as_ptr().add(i * width + start)) };
-                *sum = _mm512_dpwssd_epi32(*sum, query, _mm512_cvtepi8_epi16(key));
+        for (i, sum) in sums.iter_mut().enumerate() {
+            for (block, query) in pairs.iter().enumerate() {
+                let at = (index * ROWS + i) * width + block * PAIR_BLOCK;
+                // SAFETY: `keys` holds every key whole, asserted above.
+                let key = unsafe { _mm256_loadu_si256(keys.as_ptr().add(at).cast()) };
+                *sum = _mm512_dpwssd_epi32(*sum, *query, _mm512_cvtepi8_epi16(key));
             }
         }
         // SAFETY: `out` is a chunk of four elements.
         unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), across(sums)) };
     }
     portable::scores(query, &keys[full * width..], &mut out[full..]);
+}
+
+/// Four keys of any width.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn four_keys(query: &[i16], keys: &[i8], out: &mut [i32]) {
+    let width = query.len();
+    assert!(keys.len() >= ROWS * width && out.len() == ROWS);
+    let mut sums = [_mm512_setzero_si512(); ROWS];
+    for start in (0..width).step_by(PAIR_BLOCK) {
+        let left = width - start;
+        let mask: __mmask32 = if left >= PAIR_BLOCK { u32::MAX } else { (1 << left) - 1 };
+        // SAFETY: the mask admits only the values that the query has from `start` on.
+        let query = unsafe { _mm512_maskz_loadu_epi16(mask, query.as_ptr().add(start)) };
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the mask admits only the bytes of key i, which `keys` holds.
+            let key =
+                unsafe { _mm256_maskz_loadu_epi8(mask, keys.as_ptr().add(i * width + start)) };
+            *sum = _mm512_dpwssd_epi32(*sum, query, _mm512_cvtepi8_epi16(key));
+        }
+    }
+    // SAFETY: `out` has four elements, asserted above.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), across(sums)) };
 }
 
 /// Sixteen scores at a time, unless one of them wants a left shift.
