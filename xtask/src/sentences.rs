@@ -50,7 +50,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     let mut sentences = vec![];
     for (group, paragraph) in repo.text(SENTENCES)?.split("\n\n").enumerate() {
         for text in paragraph.lines() {
-            let tokens = tokenizer.encode(text)?;
+            let tokens = tokenizer.encode_sentence(text, engine.model().context_len() as usize)?;
             let exact = engine.embed(&[&tokens])?.pop().context("no embedding")?;
             sentences.push(Sentence {
                 text: text.to_owned(),

@@ -180,6 +180,14 @@ pub(crate) enum Model {
         after_help = "Example:\n  tally model import ./SmolLM-135M --name smol --calibration sample.txt"
     )]
     Import(Import),
+    /// Measure how near a model is to the floats of its source, and how much room its bounds have
+    #[command(
+        after_help = "Example:\n  tally model check smol --text sample.txt --source ./SmolLM-135M --plot smol.svg\n\nExit status: 0 near, 1 not near. For a sentence encoder every line of the text is one sentence."
+    )]
+    Check(Check),
+    /// Convert the public source again and compare the model's root
+    #[command(after_help = "Example:\n  tally model verify smol --source ./SmolLM-135M")]
+    Verify(VerifyModel),
     /// List the models that this home knows
     List,
     /// Show a model's manifest
@@ -205,6 +213,36 @@ pub(crate) struct Import {
     /// Keep at most that many positions of the source's context
     #[arg(long, value_name = "POSITIONS")]
     pub(crate) context: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Name or root
+    pub(crate) model: String,
+    /// Text to measure with, of the kind that the model will read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: PathBuf,
+    /// The folder or GGUF file that the model was converted from: the float reference
+    #[arg(long, value_name = "PATH")]
+    pub(crate) source: Option<PathBuf>,
+    /// Write a picture of the divergence after every layer at every position
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Most tokens of the text that are measured
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) tokens: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyModel {
+    /// Name or root
+    pub(crate) model: String,
+    /// The folder or GGUF file that the model is said to be converted from
+    #[arg(long, value_name = "PATH")]
+    pub(crate) source: PathBuf,
+    /// The calibration text of the conversion [default: the built-in text]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
 }
 
 /// How the layers' matrices are stored.

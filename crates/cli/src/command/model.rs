@@ -1,14 +1,19 @@
-//! `tally model`: import, list and show models.
+//! `tally model`: import, list, show, check and verify models.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tally_engine::{
     Model,
     import::{Options, Progress, Stage, convert, write_model},
     model::WeightKind,
 };
+
+mod check;
+mod plot;
+mod verify;
 
 use super::{Verdict, read_limited};
 use crate::{
@@ -27,6 +32,8 @@ pub(crate) fn run(args: &args::Model, context: &Context) -> Result<Verdict> {
     match args {
         args::Model::Import(import) => run_import(import, &context.open_home()?, context.output)?,
         args::Model::List => list(&context.open_home()?, context.output)?,
+        args::Model::Check(check) => return check::run(check, context),
+        args::Model::Verify(verify) => return verify::run(verify, context),
         args::Model::Show { model } => show(model, &context.open_home()?, context.output)?,
     }
     Ok(Verdict::Satisfied)
@@ -41,11 +48,7 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     if name == models::DEFAULT_NAME || path.try_exists()? {
         bail!("there is a model `{name}` already\n\nhint: choose another name with `--name`");
     }
-    let calibration = match &args.calibration {
-        Some(path) => String::from_utf8(read_limited(path, CALIBRATION_BYTES_MAX)?)
-            .with_context(|| format!("calibration text {} is not UTF-8", path.display()))?,
-        None => CALIBRATION.to_owned(),
-    };
+    let calibration = calibration_text(args.calibration.as_deref())?;
     let bar = output.bar("converting", 1);
     let options = Options {
         weights: args.weights.map(|weights| match weights {
@@ -56,15 +59,8 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
         calibration_text: &calibration,
         context: args.context,
     };
-    let bytes = convert(&args.source, &options, &mut |progress: Progress| {
-        bar.set_message(match progress.stage {
-            Stage::Weights => "weights",
-            Stage::Calibration => "calibration",
-        });
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
-    .with_context(|| format!("cannot import {}", args.source.display()))?;
+    let bytes = convert(&args.source, &options, &mut |progress| show_progress(&bar, progress))
+        .with_context(|| format!("cannot import {}", args.source.display()))?;
     bar.finish_and_clear();
     let model = Model::parse(&bytes).context("the converted model")?;
     let root = model.root();
@@ -81,6 +77,24 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
         Some(_) => format!("\nhint: tally embed --model {name} 'A text.' 'Another.'"),
     });
     Ok(())
+}
+
+/// The text of a file, or the one that is in the program.
+fn calibration_text(path: Option<&Path>) -> Result<String> {
+    match path {
+        Some(path) => String::from_utf8(read_limited(path, CALIBRATION_BYTES_MAX)?)
+            .with_context(|| format!("calibration text {} is not UTF-8", path.display())),
+        None => Ok(CALIBRATION.to_owned()),
+    }
+}
+
+fn show_progress(bar: &ProgressBar, progress: Progress) {
+    bar.set_message(match progress.stage {
+        Stage::Weights => "weights",
+        Stage::Calibration => "calibration",
+    });
+    bar.set_length(progress.total);
+    bar.set_position(progress.done);
 }
 
 /// The folder's name, or the file's without `.gguf`.
