@@ -129,6 +129,7 @@ unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [
     let pair_rows = panel::pair_rows(rows);
     let block_rows = (BLOCK_VECTORS / (2 * quads)).max(1) * pair_rows;
     let pairs_max = rows.count().min(block_rows).div_ceil(pair_rows);
+    let mut sums = [0; 4 * SUMS];
     panel::with_room(pairs_max * 2 * quads, |room| {
         for first in (0..rows.count()).step_by(block_rows) {
             let block = rows.part(first, rows.count().min(first + block_rows));
@@ -141,7 +142,7 @@ unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [
             for (tokens, outs) in tokens.chunks_exact(steps * 2 * TILE).zip(outs) {
                 for (index, pair) in panels.chunks_exact(2 * quads).enumerate() {
                     // SAFETY: the tiles are configured; both operands have `steps` tiles of each kind.
-                    let sums = unsafe { multiply(tokens, pair, steps) };
+                    unsafe { multiply(tokens, pair, steps, &mut sums) };
                     let begin = index * pair_rows;
                     let part = block.part(begin, block.count().min(begin + pair_rows));
                     finish(&sums, part, outs, first + begin);
@@ -155,9 +156,8 @@ unsafe fn blocks(rows: Rows<'_>, tokens: &[u8], steps: usize, outs: &mut [&mut [
 ///
 /// # Safety
 /// `is_supported` holds and the tiles are configured.
-unsafe fn multiply(tokens: &[u8], pair: &[__m512i], steps: usize) -> [i32; 4 * SUMS] {
+unsafe fn multiply(tokens: &[u8], pair: &[__m512i], steps: usize, sums: &mut [i32; 4 * SUMS]) {
     assert!(steps > 0 && tokens.len() == steps * 2 * TILE && size_of_val(pair) == steps * 2 * TILE);
-    let mut sums = [0; 4 * SUMS];
     let (front, behind) = pair.split_at(pair.len() / 2);
     // SAFETY: the loop reads `steps` tiles from each panel and twice as many from the tokens, which
     // is all that they have; the stores fill `sums`.
@@ -196,12 +196,12 @@ unsafe fn multiply(tokens: &[u8], pair: &[__m512i], steps: usize) -> [i32; 4 * S
             options(nostack),
         );
     }
-    sums
 }
 
 /// Puts four tiles together: high bytes times first and second panel, then low bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn finish(tiles: &[i32; 4 * SUMS], rows: Rows<'_>, outs: &mut [&mut [i64]], at: usize) {
+    let bias = panel::Bias::of(rows);
     for (token, out) in outs.iter_mut().enumerate() {
         let line = |tile: usize| {
             let line = &tiles[tile * SUMS + token * SIDE..tile * SUMS + (token + 1) * SIDE];
@@ -209,6 +209,6 @@ fn finish(tiles: &[i32; 4 * SUMS], rows: Rows<'_>, outs: &mut [&mut [i64]], at: 
             unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
         };
         let sums = [[line(0), line(2)], [line(1), line(3)]];
-        panel::finish_pair(sums, rows, &mut out[at..at + rows.count()]);
+        panel::finish_pair(sums, &bias, rows, &mut out[at..at + rows.count()]);
     }
 }

@@ -16,6 +16,7 @@ use super::{Activation, Rows, portable};
 
 mod attention;
 mod groups;
+mod narrow;
 pub(super) mod panel;
 mod stream;
 
@@ -50,7 +51,6 @@ macro_rules! law_recompiled {
 }
 
 law_recompiled! {
-    fn narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
     fn narrow(values: &[i32], out: &mut [i16]) -> u32;
     fn narrow_to_int8(values: &[i32], out: &mut [i8]) -> u32;
     fn products(a: &[i16], b: &[i16], out: &mut [i32]);
@@ -96,6 +96,7 @@ macro_rules! own {
 }
 
 own! {
+    narrow::narrow_sums(sums: &[i64], out: &mut [i16]) -> u32;
     attention::scores(query: &[i16], keys: &[i8], out: &mut [i32]);
     attention::align_scores(
         scores: &mut [i32], key_bits: &[i16], query_bits: i32, to_bits: i32

@@ -65,21 +65,51 @@ pub(in crate::kernel) fn pack_pair(rows: Rows<'_>, pair: &mut [__m512i]) {
     }
 }
 
+/// What is subtracted from the sums of a pair's rows, whose bytes are unsigned.
+pub(in crate::kernel) struct Bias([[__m512i; 2]; PANELS]);
+
+impl Bias {
+    /// 32,768 times the sums of up to [`pair_rows`] rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(in crate::kernel) fn of(rows: Rows<'_>) -> Self {
+        match rows {
+            Rows::Int8 { sums, .. } => {
+                let (first, second) = sums.split_at(sums.len().min(PANEL_ROWS));
+                Self([bias(first), bias(second)])
+            }
+            Rows::Int8Groups { sums, .. } | Rows::Int4 { sums, .. } => {
+                Self([[_mm512_setzero_si512(); 2], bias(sums)])
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn bias(sums: &[i32]) -> [__m512i; 2] {
+    let mask = u16::try_from((1_u32 << sums.len().min(PANEL_ROWS)) - 1).unwrap_or(u16::MAX);
+    // SAFETY: the mask admits only the elements that `sums` has.
+    let sums = unsafe { _mm512_maskz_loadu_epi32(mask, sums.as_ptr()) };
+    let front = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sums));
+    let behind = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(sums));
+    [_mm512_slli_epi64::<15>(front), _mm512_slli_epi64::<15>(behind)]
+}
+
 /// The sums over high and low bytes of one token with both panels of a pair → (rows,).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(in crate::kernel) fn finish_pair(
     [front, behind]: [[__m512i; 2]; PANELS],
+    bias: &Bias,
     rows: Rows<'_>,
     out: &mut [i64],
 ) {
     match rows {
-        Rows::Int8 { sums, .. } => {
-            let (first, second) = out.split_at_mut(sums.len().min(PANEL_ROWS));
-            finish(front, &sums[..first.len()], first);
-            finish(behind, &sums[first.len()..], second);
+        Rows::Int8 { .. } => {
+            let (first, second) = out.split_at_mut(out.len().min(PANEL_ROWS));
+            finish(front, bias.0[0], first);
+            finish(behind, bias.0[1], second);
         }
-        Rows::Int8Groups { sums, .. } | Rows::Int4 { sums, .. } => {
-            finish(behind, sums, out);
+        Rows::Int8Groups { .. } | Rows::Int4 { .. } => {
+            finish(behind, bias.0[1], out);
             add_upper(front, out);
         }
     }
@@ -135,9 +165,14 @@ fn tokens<const T: usize>(
         let (front, behind) = pair.split_at(quads);
         let begin = index * pair_rows;
         let part = rows.part(begin, rows.count().min(begin + pair_rows));
-        let products = dots(front, behind, planes);
+        let (products, bias) = (dots(front, behind, planes), Bias::of(part));
         for (products, out) in products.into_iter().zip(outs.iter_mut()) {
-            finish_pair(products, part, &mut out[first + begin..first + begin + part.count()]);
+            finish_pair(
+                products,
+                &bias,
+                part,
+                &mut out[first + begin..first + begin + part.count()],
+            );
         }
     }
 }
@@ -166,29 +201,18 @@ fn dots<const T: usize>(
     sums
 }
 
-/// 256·high + low − 32,768·sum for each of up to sixteen rows.
+/// 256·high + low less the bias for each of up to sixteen rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn finish([high, low]: [__m512i; 2], sums: &[i32], out: &mut [i64]) {
-    let len = sums.len().min(out.len()).min(PANEL_ROWS);
-    let mask = u16::try_from((1_u32 << len) - 1).unwrap_or(u16::MAX);
-    // SAFETY: the mask admits only the elements that `sums` has.
-    let sums = unsafe { _mm512_maskz_loadu_epi32(mask, sums.as_ptr()) };
+fn finish([high, low]: [__m512i; 2], bias: [__m512i; 2], out: &mut [i64]) {
+    let front = _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(high)));
+    let front = _mm512_add_epi64(front, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(low)));
+    let front = _mm512_sub_epi64(front, bias[0]);
+    let behind =
+        _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(high)));
+    let low = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(low));
+    let behind = _mm512_sub_epi64(_mm512_add_epi64(behind, low), bias[1]);
+    let mask = u16::try_from((1_u32 << out.len().min(PANEL_ROWS)) - 1).unwrap_or(u16::MAX);
     let [mask, mask_behind]: [__mmask8; 2] = mask.to_le_bytes();
-    let total = |high, low, sums| {
-        let bias = _mm512_slli_epi64::<15>(_mm512_cvtepi32_epi64(sums));
-        let high = _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(high));
-        _mm512_sub_epi64(_mm512_add_epi64(high, _mm512_cvtepi32_epi64(low)), bias)
-    };
-    let front = total(
-        _mm512_castsi512_si256(high),
-        _mm512_castsi512_si256(low),
-        _mm512_castsi512_si256(sums),
-    );
-    let behind = total(
-        _mm512_extracti64x4_epi64::<1>(high),
-        _mm512_extracti64x4_epi64::<1>(low),
-        _mm512_extracti64x4_epi64::<1>(sums),
-    );
     // SAFETY: the mask admits only the elements that `out` has.
     unsafe { _mm512_mask_storeu_epi64(out.as_mut_ptr(), mask, front) };
     if mask_behind != 0 {
