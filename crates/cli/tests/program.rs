@@ -303,3 +303,65 @@ fn an_answer_that_nobody_reads_to_its_end_has_a_receipt_of_what_was_said() {
     assert_eq!(tally(&home, &["verify", kept]).status.code(), Some(0));
     assert_eq!(tally(&home, &["replay", kept]).status.code(), Some(0));
 }
+
+fn quality(name: &str) -> String {
+    format!("{}/../../models/quality/architectures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_sentence_encoder_is_imported_and_makes_vectors_but_answers_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let imported = tally(&home, &["model", "import", &quality("bert-mean"), "--name", "bert"]);
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    let vectors = json(&tally(&home, &["embed", "--model", "bert", "a b", "a b", "c", "--json"]));
+    let of = |index: usize| vectors["embeddings"][index].as_array().unwrap();
+    assert_eq!(of(0), of(1));
+    assert_ne!(of(0), of(2));
+    assert_eq!(vectors["fraction_bits"], 24);
+    let refused = tally(&home, &["ask", "--model", "bert", "a"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("tally embed"));
+    assert_eq!(tally(&home, &["embed", "--model", "default", "a"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_model_is_verified_against_its_source_and_against_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    for (name, weights) in [("qwen3", "int4"), ("gguf-llama-q8_0/model.gguf", "int8-groups")] {
+        let arguments =
+            ["model", "import", &quality(name), "--name", weights, "--weights", weights];
+        let imported = tally(&home, &arguments);
+        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        let verify = ["model", "verify", weights, "--json", "--source"];
+        let same = tally(&home, &[&verify[..], &[&quality(name)]].concat());
+        assert_eq!(json(&same)["same"], true);
+        let other = tally(&home, &[&verify[..], &[&quality("qwen2")]].concat());
+        assert_eq!(other.status.code(), Some(1));
+        assert!(json(&other)["difference"].as_str().unwrap().starts_with("source file"));
+    }
+}
+
+#[test]
+fn a_model_is_measured_beside_its_source_with_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let plot = folder.path().join("a.svg");
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default/heldout.txt");
+    let checkpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default/checkpoint");
+    let check = ["model", "check", "default", "--text", text, "--tokens", "600", "--json"];
+    let with_source = ["--source", checkpoint, "--plot", plot.to_str().unwrap()];
+    let checked = tally(&home, &[&check[..], &with_source].concat());
+    let report = json(&checked);
+    assert_eq!((checked.status.code(), &report["near"]), (Some(0), &Value::Bool(true)));
+    assert_eq!(report["headroom"].as_array().unwrap().len(), 6);
+    let layers = report["divergence_by_layer"].as_array().unwrap().len();
+    let cells = std::fs::read_to_string(plot).unwrap().matches("<title>").count();
+    assert!(layers > 1 && cells % layers == 0 && cells >= layers * 32);
+    // Without the source the distance is not known, and nothing is claimed of it.
+    let alone = tally(&home, &check);
+    assert_eq!((alone.status.code(), &json(&alone)["near"]), (Some(0), &Value::Null));
+    let other = tally(&home, &[&check[..], &["--source", &quality("qwen2")]].concat());
+    assert_eq!(other.status.code(), Some(2));
+}
