@@ -19,6 +19,8 @@ mod integers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use generation::{finish_name, request_of};
+
 /// Where the files lie.
 pub(crate) const FOLDER: &str = "vectors/arithmetic";
 /// The operation whose cases are whole outputs of the default model.

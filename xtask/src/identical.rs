@@ -22,8 +22,15 @@ use tally_issuer::{Admission, Draft, Prepared};
 
 use crate::repo::{Repo, stdout};
 
+mod shapes;
+#[cfg(test)]
+mod tests;
+mod twin;
+
 /// The default model.
 pub(crate) const MODEL: &str = "models/default/default.tally";
+/// The second implementation.
+const TWIN: &str = "vectors/arithmetic/twin";
 const PROMPT_LEN: u32 = 90;
 const OUTPUT_LEN: u32 = 48;
 const SEED: [u8; 32] = [42; 32];
@@ -53,7 +60,39 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
         println!("{sampling}: computation {digest}, equal in {} ways:", ways.len());
         ways.iter().for_each(|way| println!("  {way}"));
     }
+    with_twin(repo)
+}
+
+/// Compares with the second implementation.
+fn with_twin(repo: &Repo) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut jobs = vec![default_model(repo)?];
+    jobs.extend(shapes::jobs(repo.root(), folder.path())?);
+    let answers = twin::ask(&repo.root().join(TWIN), &jobs)?;
+    for (job, answers) in jobs.iter().zip(&answers) {
+        let ways = twin::compare(job, answers)?;
+        println!("{}: {} tasks, the twin and {ways} ways are equal", job.name, job.tasks.len());
+    }
+    ensure!(answers.len() == jobs.len(), "the twin answered {} of {}", answers.len(), jobs.len());
     Ok(())
+}
+
+/// The request of the ways above, for the twin.
+fn default_model(repo: &Repo) -> Result<twin::Job> {
+    let path = repo.root().join(MODEL);
+    let model = Arc::new(Model::open(&path)?);
+    let engine = Engine::new(model, Kernels::PORTABLE, 1)?;
+    let mut tasks = vec![serde_json::json!({ "kind": "root" })];
+    for (_, temperature) in WAYS_OF_SAMPLING {
+        let GenerateRequest { input, parameters, .. } = request(&engine, 1, temperature, 0);
+        tasks.push(serde_json::json!({
+            "kind": "generate", "input": input, "seed": "2a".repeat(SEED.len()),
+            "max_tokens": parameters.max_tokens, "temperature": temperature, "top_k": 0,
+            "top_p": parameters.top_p.millionths(), "stop_tokens": [], "choice": 0,
+        }));
+    }
+    // The ways above have other chunks.
+    Ok(twin::Job { name: "default".to_owned(), path, tasks, chunk_lens: &[64] })
 }
 
 /// Computes every way of this build and prints one line for each.
