@@ -358,7 +358,7 @@ fn a_model_is_measured_beside_its_source_with_a_picture() {
     assert_eq!(report["headroom"].as_array().unwrap().len(), 6);
     let layers = report["divergence_by_layer"].as_array().unwrap().len();
     let cells = std::fs::read_to_string(plot).unwrap().matches("<title>").count();
-    assert!(layers > 1 && cells % layers == 0 && cells >= layers * 32);
+    assert!(layers > 1 && cells.is_multiple_of(layers) && cells >= layers * 32);
     // Without the source the distance is not known, and nothing is claimed of it.
     let alone = tally(&home, &check);
     assert_eq!((alone.status.code(), &json(&alone)["near"]), (Some(0), &Value::Null));
