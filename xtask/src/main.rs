@@ -25,6 +25,7 @@ mod float;
 mod fuzz;
 mod identical;
 mod layers;
+mod outliers;
 mod perplexity;
 mod python;
 mod repo;
@@ -78,6 +79,12 @@ enum Gate {
     },
     /// A published sentence encoder, exact beside float
     Sentences,
+    /// Perplexity of the default model with loud channels, exact beside float
+    Outliers {
+        /// Most windows of held-out text
+        #[arg(long, default_value_t = usize::MAX)]
+        windows: usize,
+    },
     /// Perplexity of the default model, exact beside float
     Perplexity {
         /// Most windows of held-out text
@@ -155,6 +162,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
         Gate::Architectures { make, seed } => architectures::run(repo, make, seed),
         Gate::Sentences => sentences::run(repo),
+        Gate::Outliers { windows } => outliers::run(repo, windows),
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
         Gate::Bench { which } => bench::run(repo, which),
