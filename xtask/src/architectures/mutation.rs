@@ -82,9 +82,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         change: Change::Gguf { key: "llama.attention.layer_norm_rms_epsilon", value: 1e-4 },
     },
     Mutation {
-        what: "epsilon 1e-12 becomes 1e-3",
+        what: "epsilon 1e-12 becomes 1e-2",
         checkpoints: &["bert-mean", "bert-cls"],
-        change: config("/layer_norm_eps", "1e-3"),
+        change: config("/layer_norm_eps", "1e-2"),
     },
     Mutation {
         what: "a window of 24 becomes none",
