@@ -186,7 +186,8 @@ pub(crate) fn attend(
     Ok(())
 }
 
-/// Fraction bits lie within ±300 by the bounds on exponents and shifts.
+/// Fraction bits as the cache stores them: −128 to 511 by the table of bounds in the specification.
 fn cache_bits(bits: i32) -> i16 {
+    debug_assert!((-128..=511).contains(&bits), "{bits} fraction bits in the cache");
     i16::try_from(bits).unwrap_or(i16::MAX)
 }

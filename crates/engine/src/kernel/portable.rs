@@ -37,12 +37,13 @@ pub(crate) fn round_shift(x: i64, shift: u32) -> i64 {
     }
 }
 
-/// floor(x / 2^shift + 1/2) for |x| < 2^31.
+/// floor(x / 2^shift + 1/2) for |x| < 2^31, of which nothing is left beyond a shift by 31.
 #[inline(always)]
 pub(crate) fn round_shift_i32(x: i32, shift: u32) -> i32 {
-    match shift.min(31) {
+    match shift {
         0 => x,
-        shift => ((x >> (shift - 1)) + 1) >> 1,
+        1..=31 => ((x >> (shift - 1)) + 1) >> 1,
+        _ => 0,
     }
 }
 

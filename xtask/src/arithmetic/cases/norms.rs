@@ -100,6 +100,17 @@ fn head_norm() -> Group {
         run(gain, 6),
         1 << 60,
     ));
+    // Beyond 24 fraction bits a head is rounded first; of less than half a unit nothing is left.
+    let above = 1_610_047_200;
+    for bits in [54, 55, 56, 60, 90] {
+        cases.push(case(
+            format!("above 2^30, {bits} fraction bits, no epsilon"),
+            p(&[above, -above, 1 << 30, -(1 << 30)]),
+            bits,
+            run(gain, 4),
+            0,
+        ));
+    }
     let mut numbers = Numbers(12);
     for width in [2, 10, 16, 64, 128] {
         let (values, gains) = (numbers.list(width, -most, most), numbers.list(width, -gain, gain));
