@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use tally_core::computation::{Micro, SamplingParameters};
+use tally_core::computation::{Micro, SamplingParameters, SignedMicro};
 use tally_core::ed25519::SigningKey;
 use tally_core::note::KeyName;
 use tally_engine::generate::{GenerateRequest, generate, generate_batch};
@@ -138,6 +138,8 @@ fn request(engine: &Engine, input_len: u32, max_tokens: u32) -> GenerateRequest 
             top_p: Micro::ONE,
             stop_tokens: vec![],
             choice: 0,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
         },
         seed: [7; 32],
         chunk_len: 64,

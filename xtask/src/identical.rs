@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use tally_core::Digest;
 use tally_core::cbor::Cbor as _;
 use tally_core::commitment::ReceiptSecret;
-use tally_core::computation::{Micro, SamplingParameters};
+use tally_core::computation::{Controls, Micro, SamplingParameters, SignedMicro};
 use tally_core::receipt::{Kind, Preparation, SeedSource};
 use tally_engine::generate::{GenerateRequest, Generated, generate, generate_batch};
 use tally_engine::replay::replay;
@@ -170,6 +170,8 @@ fn request(engine: &Engine, chunk_len: usize, temperature: u32, other: u32) -> G
             top_p: Micro::from_millionths(950_000),
             stop_tokens: vec![],
             choice: 0,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
         },
         seed,
         chunk_len,
@@ -192,6 +194,7 @@ fn draft(engine: &Engine, request: &GenerateRequest, generated: &Generated) -> R
         model_root: engine.model().root(),
         input: request.input.clone(),
         parameters: request.parameters.clone(),
+        controls: Controls::default(),
         seed: request.seed,
         seed_source: SeedSource::Client,
         preparation: Preparation { tokenizer, template: None, adjustments: vec![] },

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
-    computation::{FinishReason, TokenId},
+    computation::{Controls, FinishReason, TokenId},
     receipt::{Kind, Openings, Preparation, Statement},
 };
 use tally_engine::{
@@ -173,6 +173,7 @@ fn prepare(
         model_root: model.root(),
         parameters: request.parameters(language.stop_tokens()),
         input,
+        controls: Controls::default(),
         seed,
         seed_source,
         preparation: Preparation {

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use tally_core::computation::{Micro, SamplingParameters, TokenId};
+use tally_core::computation::{Micro, SamplingParameters, SignedMicro, TokenId};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -63,6 +63,8 @@ impl ChatRequest {
             top_p: self.top_p,
             stop_tokens,
             choice: 0,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
         }
     }
 

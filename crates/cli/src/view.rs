@@ -68,7 +68,7 @@ impl ReceiptView {
             let value = match field {
                 Field::Input | Field::Output => tokens_from_bytes(&opening.value)
                     .map_or_else(|_| json!(hex::encode(&opening.value)), |tokens| json!(tokens)),
-                Field::Seed => json!(hex::encode(&opening.value)),
+                Field::Seed | Field::Controls => json!(hex::encode(&opening.value)),
                 Field::Request | Field::Response => match std::str::from_utf8(&opening.value) {
                     Ok(text) => json!(text),
                     Err(_) => json!({"hex": hex::encode(&opening.value)}),
@@ -208,7 +208,7 @@ fn opened_text(field: Field, value: &[u8]) -> String {
     match field {
         Field::Input | Field::Output => tokens_from_bytes(value)
             .map_or("unreadable".into(), |tokens| format!("{} token ids", tokens.len())),
-        Field::Seed => hex::encode(value),
+        Field::Seed | Field::Controls => hex::encode(value),
         Field::Request | Field::Response => {
             let text = String::from_utf8_lossy(value);
             let start: String =

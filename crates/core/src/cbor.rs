@@ -112,6 +112,14 @@ pub enum CborError {
         /// The length found.
         found: u64,
     },
+    /// Something that must hold at least one item or byte holds none.
+    #[error("{what} at byte {offset} is empty")]
+    Empty {
+        /// What it is.
+        what: &'static str,
+        /// Offset of the item.
+        offset: usize,
+    },
     /// A text string is not UTF-8.
     #[error("text at byte {offset} is not UTF-8")]
     Utf8 {

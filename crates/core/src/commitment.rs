@@ -25,12 +25,14 @@ pub enum Field {
     Seed,
     /// The output: token ids as a CBOR array, committed to by the chain.
     Output,
+    /// Stop strings, biases and grammar, as their deterministic CBOR.
+    Controls,
 }
 
 impl Field {
     /// All fields in order of their codes.
-    pub const ALL: [Self; 5] =
-        [Self::Request, Self::Response, Self::Input, Self::Seed, Self::Output];
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::Response, Self::Input, Self::Seed, Self::Output, Self::Controls];
 
     /// The field's number in openings and in salt derivation.
     #[must_use]
@@ -41,6 +43,7 @@ impl Field {
             Self::Input => 3,
             Self::Seed => 4,
             Self::Output => 5,
+            Self::Controls => 6,
         }
     }
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Field {
             Self::Input => "input",
             Self::Seed => "seed",
             Self::Output => "output",
+            Self::Controls => "controls",
         })
     }
 }

@@ -10,6 +10,17 @@ use core::fmt;
 use crate::cbor::{Cbor, CborError, Decoder, Encoder};
 use crate::{Digest, tag};
 
+mod controls;
+mod decimal;
+
+pub use controls::{
+    BIAS_MAX, BIASES_MAX, Controls, GRAMMAR_ENGINE_BYTES_MAX, GRAMMAR_TEXT_BYTES_MAX, Grammar,
+    GrammarKind, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX,
+};
+pub use decimal::{Micro, SignedMicro};
+
+use controls::decode_signed;
+
 /// Longest arithmetic id in bytes.
 pub const ARITHMETIC_ID_BYTES_MAX: u64 = 32;
 /// Most tokens in an input or an output: bounds memory before any model is known.
@@ -18,64 +29,11 @@ pub const TOKENS_MAX: u64 = 1 << 20;
 pub const STOP_TOKENS_MAX: u64 = 64;
 /// Highest temperature, 100.000000, in millionths.
 pub const TEMPERATURE_MAX: Micro = Micro(100_000_000);
+/// Greatest magnitude of a penalty, 2.000000, in millionths.
+pub const PENALTY_MAX: u32 = 2_000_000;
 
 /// A token id: an index into a model's vocabulary.
 pub type TokenId = u32;
-
-/// A non-negative decimal of at most six places, carried exactly as millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Micro(u32);
-
-impl Micro {
-    /// 1.000000
-    pub const ONE: Self = Self(1_000_000);
-    /// 0.000000
-    pub const ZERO: Self = Self(0);
-
-    /// Takes a number of millionths.
-    #[must_use]
-    pub const fn from_millionths(millionths: u32) -> Self {
-        Self(millionths)
-    }
-
-    /// The number of millionths.
-    #[must_use]
-    pub const fn millionths(self) -> u32 {
-        self.0
-    }
-
-    /// Parses a plain decimal such as `0.7`: digits, then perhaps a point and one to six digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (whole, places) = match text.split_once('.') {
-            Some((_, "")) => return None,
-            Some((whole, places)) => (whole, places),
-            None => (text, ""),
-        };
-        let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || places.len() > 6 || !are_digits(whole) || !are_digits(places) {
-            return None;
-        }
-        let whole: u32 = whole.parse().ok()?;
-        let digits = places.bytes().chain(core::iter::repeat(b'0')).take(6);
-        let millionths = digits.fold(0_u32, |value, digit| {
-            value.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')))
-        });
-        Some(Self(whole.checked_mul(1_000_000)?.checked_add(millionths)?))
-    }
-}
-
-impl fmt::Display for Micro {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.0.checked_div(1_000_000).unwrap_or_default();
-        let places = self.0.checked_rem(1_000_000).unwrap_or_default();
-        if places == 0 {
-            return write!(f, "{whole}");
-        }
-        let digits = alloc::format!("{places:06}");
-        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
-    }
-}
 
 /// How a token is drawn from logits and when generation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,17 +50,29 @@ pub struct SamplingParameters {
     pub stop_tokens: Vec<TokenId>,
     /// Which of several choices for one request this is, from zero.
     pub choice: u32,
+    /// Taken once from the logits of a token that the output holds. Magnitude at most
+    /// [`PENALTY_MAX`].
+    pub presence_penalty: SignedMicro,
+    /// Taken from the logits of a token once for every time that the output holds it. Magnitude
+    /// at most [`PENALTY_MAX`].
+    pub frequency_penalty: SignedMicro,
 }
 
 impl Cbor for SamplingParameters {
     fn encode_into(&self, encoder: &mut Encoder) {
-        encoder.map(6).key(1).uint(self.max_tokens.into());
+        let penalties = [(7, self.presence_penalty), (8, self.frequency_penalty)]
+            .map(|(key, penalty)| (penalty != SignedMicro::ZERO).then_some((key, penalty)));
+        encoder.map(penalties.iter().flatten().count().saturating_add(6));
+        encoder.key(1).uint(self.max_tokens.into());
         encoder.key(2).uint(self.temperature.0.into());
         encoder.key(3).uint(self.top_k.into());
         encoder.key(4).uint(self.top_p.0.into());
         encoder.key(5);
         encode_tokens(encoder, &self.stop_tokens);
         encoder.key(6).uint(self.choice.into());
+        for (key, penalty) in penalties.into_iter().flatten() {
+            encoder.key(key).int(penalty.0.into());
+        }
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
@@ -119,8 +89,23 @@ impl Cbor for SamplingParameters {
         let stop_tokens = decode_tokens(decoder, "stop tokens", STOP_TOKENS_MAX)?;
         map.require(decoder, 6)?;
         let choice = decoder.u32("choice")?;
+        let mut penalty = |key, what| match map.optional(decoder, key)? {
+            true => decode_penalty(decoder, what),
+            false => Ok(SignedMicro::ZERO),
+        };
+        let presence_penalty = penalty(7, "presence penalty")?;
+        let frequency_penalty = penalty(8, "frequency penalty")?;
         map.end(decoder)?;
-        Ok(Self { max_tokens, temperature, top_k, top_p, stop_tokens, choice })
+        Ok(Self {
+            max_tokens,
+            temperature,
+            top_k,
+            top_p,
+            stop_tokens,
+            choice,
+            presence_penalty,
+            frequency_penalty,
+        })
     }
 }
 
@@ -133,6 +118,8 @@ pub enum FinishReason {
     Length,
     /// The client went away; what had been computed stands.
     Cancelled,
+    /// The output's last token completed a stop string.
+    StopString,
 }
 
 impl FinishReason {
@@ -143,6 +130,7 @@ impl FinishReason {
             Self::Stop => 1,
             Self::Length => 2,
             Self::Cancelled => 3,
+            Self::StopString => 4,
         }
     }
 
@@ -151,6 +139,7 @@ impl FinishReason {
             1 => Ok(Self::Stop),
             2 => Ok(Self::Length),
             3 => Ok(Self::Cancelled),
+            4 => Ok(Self::StopString),
             found => {
                 let found = i64::try_from(found).unwrap_or(i64::MAX);
                 Err(CborError::Value { what: "finish reason", found })
@@ -165,6 +154,7 @@ impl fmt::Display for FinishReason {
             Self::Stop => "stop",
             Self::Length => "length",
             Self::Cancelled => "cancelled",
+            Self::StopString => "stop-string",
         })
     }
 }
@@ -180,6 +170,8 @@ pub struct Computation {
     pub input: Vec<TokenId>,
     /// Sampling parameters and stop conditions.
     pub parameters: SamplingParameters,
+    /// Stop strings, biases and grammar; empty where the request has none.
+    pub controls: Controls,
     /// The sampler's seed.
     pub seed: [u8; 32],
     /// The output token ids.
@@ -234,6 +226,14 @@ fn decode_tokens(
     (0..count).map(|_| decoder.u32("token id")).collect()
 }
 
+/// A penalty that is there: zero has no bytes.
+fn decode_penalty(decoder: &mut Decoder<'_>, what: &'static str) -> Result<SignedMicro, CborError> {
+    match decode_signed(decoder, what, PENALTY_MAX)? {
+        SignedMicro::ZERO => Err(CborError::Value { what, found: 0 }),
+        penalty => Ok(penalty),
+    }
+}
+
 fn bounded(decoder: &mut Decoder<'_>, what: &'static str, limit: u64) -> Result<u32, CborError> {
     let value = decoder.uint_up_to(what, limit)?;
     Ok(u32::try_from(value).unwrap_or(u32::MAX))
@@ -247,25 +247,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_of_six_places_are_exact_and_everything_else_is_refused() {
-        for (text, millionths, shown) in [
-            ("0", 0, "0"),
-            ("0.7", 700_000, "0.7"),
-            ("1.000001", 1_000_001, "1.000001"),
-            ("12.50", 12_500_000, "12.5"),
-        ] {
-            let value = Micro::parse(text).unwrap();
-            assert_eq!(value.millionths(), millionths);
-            assert_eq!(value.to_string(), shown);
-        }
-        for text in ["", ".5", "1.", "-1", "+1", "1e3", "0.0000001", "1,5", " 1", "4295", "1.2.3"] {
-            assert_eq!(Micro::parse(text), None, "{text}");
-        }
-        assert_eq!(Micro::parse("4294.967295"), Some(Micro(u32::MAX)));
-        assert_eq!(Micro::parse("4294.967296"), None);
-    }
-
-    #[test]
     fn parameters_round_trip_and_refuse_values_beyond_their_limits() {
         let parameters = SamplingParameters {
             max_tokens: 1 << 20,
@@ -274,13 +255,17 @@ mod tests {
             top_p: Micro::ONE,
             stop_tokens: vec![0, 7],
             choice: 3,
+            presence_penalty: SignedMicro(2_000_000),
+            frequency_penalty: SignedMicro(-2_000_000),
         };
         assert_eq!(SamplingParameters::parse(&parameters.encode()), Ok(parameters.clone()));
         let beyond = [
             SamplingParameters { max_tokens: (1 << 20) + 1, ..parameters.clone() },
             SamplingParameters { temperature: Micro(TEMPERATURE_MAX.0 + 1), ..parameters.clone() },
             SamplingParameters { top_p: Micro(1_000_001), ..parameters.clone() },
-            SamplingParameters { stop_tokens: vec![1; 65], ..parameters },
+            SamplingParameters { stop_tokens: vec![1; 65], ..parameters.clone() },
+            SamplingParameters { presence_penalty: SignedMicro(2_000_001), ..parameters.clone() },
+            SamplingParameters { frequency_penalty: SignedMicro(-2_000_001), ..parameters },
         ];
         for parameters in beyond {
             let parsed = SamplingParameters::parse(&parameters.encode());
@@ -289,10 +274,39 @@ mod tests {
     }
 
     #[test]
+    fn a_penalty_of_zero_has_no_bytes() {
+        let mut parameters = SamplingParameters {
+            max_tokens: 1,
+            temperature: Micro::ZERO,
+            top_k: 0,
+            top_p: Micro::ONE,
+            stop_tokens: vec![],
+            choice: 0,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
+        };
+        let bytes = parameters.encode();
+        assert_eq!(bytes.first(), Some(&0xa6));
+        let mut stated = bytes;
+        stated[0] = 0xa7;
+        stated.extend([0x08, 0x00]);
+        let expected = CborError::Value { what: "frequency penalty", found: 0 };
+        assert_eq!(SamplingParameters::parse(&stated), Err(expected));
+        parameters.frequency_penalty = SignedMicro(-1);
+        assert_eq!(SamplingParameters::parse(&parameters.encode()), Ok(parameters));
+    }
+
+    #[test]
     fn finish_reasons_have_their_own_codes_and_words() {
-        let all = [FinishReason::Stop, FinishReason::Length, FinishReason::Cancelled];
-        assert_eq!(all.map(FinishReason::code), [1, 2, 3]);
-        assert_eq!(all.map(|reason| reason.to_string()), ["stop", "length", "cancelled"]);
+        let all = [
+            FinishReason::Stop,
+            FinishReason::Length,
+            FinishReason::Cancelled,
+            FinishReason::StopString,
+        ];
+        assert_eq!(all.map(FinishReason::code), [1, 2, 3, 4]);
+        let words = ["stop", "length", "cancelled", "stop-string"];
+        assert_eq!(all.map(|reason| reason.to_string()), words);
     }
 
     #[test]

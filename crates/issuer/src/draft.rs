@@ -8,7 +8,7 @@ use tally_core::{
     cbor::Cbor as _,
     commitment::{Field, Opening, OutputChain, ReceiptSecret},
     computation::{
-        Computation, FinishReason, SamplingParameters, TOKENS_MAX, TokenId, derived_seed,
+        Computation, Controls, FinishReason, SamplingParameters, TOKENS_MAX, TokenId, derived_seed,
         tokens_to_bytes,
     },
     ed25519::SigningKey,
@@ -54,6 +54,8 @@ pub struct Prepared {
     pub input: Vec<TokenId>,
     /// Sampling parameters and stop conditions.
     pub parameters: SamplingParameters,
+    /// Stop strings, biases and grammar; empty where the request has none.
+    pub controls: Controls,
     /// The sampler's seed.
     pub seed: [u8; 32],
     /// Where the seed came from.
@@ -90,10 +92,11 @@ impl Draft {
     /// Begins a receipt before the first output token.
     ///
     /// # Errors
-    /// If the nonce, the body or the input does not fit the wire format.
+    /// If the nonce, the body, the input or the controls do not fit the wire format.
     pub fn new(admission: Admission, prepared: Prepared) -> Result<Self, IssuerError> {
         require_legal(&admission)?;
         require_at_most("input", "tokens", prepared.input.len(), TOKENS_MAX)?;
+        require_encodable(&prepared.controls)?;
         let chain = OutputChain::start(&admission.secret.salt(Field::Output));
         Ok(Self { admission, prepared, output: Vec::new(), chain })
     }
@@ -113,6 +116,7 @@ impl Draft {
             model_root: self.prepared.model_root,
             input: self.prepared.input.clone(),
             parameters: self.prepared.parameters.clone(),
+            controls: self.prepared.controls.clone(),
             seed: self.prepared.seed,
             output: self.output.clone(),
             finish,
@@ -148,6 +152,8 @@ impl Draft {
             commitment
         };
         let request = commit(Field::Request, body);
+        let controls = &prepared.controls;
+        let controls = (!controls.is_empty()).then(|| commit(Field::Controls, controls.encode()));
         let computation = ComputationClaims {
             arithmetic: prepared.arithmetic,
             model_root: prepared.model_root,
@@ -158,6 +164,7 @@ impl Draft {
             output: chain.link(),
             output_count: chain.count(),
             finish,
+            controls,
         };
         let response = commit(Field::Response, response.to_vec());
         let salt = admission.secret.salt(Field::Output);
@@ -256,6 +263,14 @@ fn require_legal(admission: &Admission) -> Result<(), IssuerError> {
         _ => {}
     }
     require_at_most("request body", "bytes", admission.body.len(), OPENING_BYTES_MAX)
+}
+
+/// Refuses controls that no verifier could read back.
+fn require_encodable(controls: &Controls) -> Result<(), IssuerError> {
+    if !controls.is_empty() {
+        Controls::parse(&controls.encode()).map_err(IssuerError::Controls)?;
+    }
+    Ok(())
 }
 
 fn require_at_most(

@@ -50,6 +50,9 @@ pub enum IssuerError {
         /// The measure found.
         found: u64,
     },
+    /// Stop strings, biases or grammar do not fit the wire format.
+    #[error("controls do not fit the wire format: {0}")]
+    Controls(#[source] tally_core::cbor::CborError),
     /// The log did not take the entry, or has no proof for it.
     #[error(transparent)]
     Log(#[from] tally_log::LogError),

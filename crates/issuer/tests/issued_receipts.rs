@@ -7,7 +7,7 @@ use tally_core::{
     Digest,
     cbor::Cbor as _,
     commitment::{Field, OutputChain, ReceiptSecret},
-    computation::{FinishReason, Micro, SamplingParameters, derived_seed},
+    computation::{Controls, FinishReason, Micro, SamplingParameters, SignedMicro, derived_seed},
     ed25519::SigningKey,
     receipt::{Kind, Preparation, SeedSource},
 };
@@ -51,6 +51,8 @@ fn prepared() -> Prepared {
         top_p: Micro::ONE,
         stop_tokens: vec![0],
         choice: 0,
+        presence_penalty: SignedMicro::ZERO,
+        frequency_penalty: SignedMicro::ZERO,
     };
     let digest = Digest::of_content(b"tokenizer");
     Prepared {
@@ -58,6 +60,7 @@ fn prepared() -> Prepared {
         model_root: model_root(),
         input,
         parameters,
+        controls: Controls::default(),
         seed,
         seed_source,
         preparation: Preparation { tokenizer: digest, template: Some(digest), adjustments: vec![] },

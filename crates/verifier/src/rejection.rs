@@ -159,7 +159,7 @@ pub enum Rejection {
     },
 
     /// An opening is about a field that the statement does not commit to.
-    #[error("the {field} is opened, and a refusal commits to none")]
+    #[error("the {field} is opened, and the statement commits to none")]
     OpeningWithoutClaim {
         /// The field.
         field: Field,

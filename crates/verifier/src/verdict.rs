@@ -11,9 +11,10 @@ use core::fmt;
 
 use tally_core::{
     Digest,
+    cbor::Cbor as _,
     checkpoint::Origin,
     commitment::Field,
-    computation::{Computation, tokens_from_bytes},
+    computation::{Computation, Controls, tokens_from_bytes},
     receipt::{Openings, Statement},
     tree::{LeafIndex, TreeSize},
 };
@@ -193,18 +194,23 @@ impl Verified<Receipt> {
 }
 
 impl Receipt {
-    /// The whole computation, to be replayed, if input, seed and output are opened.
+    /// The whole computation, to be replayed, if input, seed, output and controls are opened.
     ///
     /// `None` for a refusal too.
     #[must_use]
     pub fn computation(&self) -> Option<Computation> {
         let claims = &self.statement.outcome.as_ref().ok()?.computation;
         let tokens = |field| tokens_from_bytes(&self.openings.get(&field)?.value).ok();
+        let controls = match claims.controls {
+            None => Controls::default(),
+            Some(_) => Controls::parse(&self.openings.get(&Field::Controls)?.value).ok()?,
+        };
         Some(Computation {
             arithmetic: claims.arithmetic.clone(),
             model_root: claims.model_root,
             input: tokens(Field::Input)?,
             parameters: claims.parameters.clone(),
+            controls,
             seed: self.openings.get(&Field::Seed)?.value.as_slice().try_into().ok()?,
             output: tokens(Field::Output)?,
             finish: claims.finish,

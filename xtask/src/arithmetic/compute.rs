@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tally_core::Digest;
-use tally_core::computation::{Micro, SamplingParameters};
+use tally_core::computation::{Micro, SamplingParameters, SignedMicro};
 use tally_core::philox::{self, SamplerKey};
 use tally_engine::fixed::RopeFrequencies;
 use tally_engine::import::tables;
@@ -327,6 +327,8 @@ fn sample(given: Given<'_>) -> Result<Value> {
         top_p: Micro::from_millionths(given.integer("top_p")?),
         stop_tokens: vec![],
         choice: given.integer("choice")?,
+        presence_penalty: SignedMicro::ZERO,
+        frequency_penalty: SignedMicro::ZERO,
     };
     let key = SamplerKey::from_words(words(given, "key")?);
     let (bits, mut scratch) = (given.integer("fraction_bits")?, SamplerScratch::default());

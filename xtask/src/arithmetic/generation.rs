@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tally_core::computation::{FinishReason, Micro, SamplingParameters};
+use tally_core::computation::{FinishReason, Micro, SamplingParameters, SignedMicro};
 use tally_engine::generate::{GenerateRequest, generate};
 use tally_engine::{Engine, Kernels, Model};
 
@@ -73,6 +73,8 @@ pub(crate) fn request_of(given: &Value) -> Result<GenerateRequest> {
             top_p: Micro::from_millionths(given.integer("top_p")?),
             stop_tokens: given.list("stop_tokens")?,
             choice: given.integer("choice")?,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
         },
         seed: seed.try_into().ok().context("a seed has 32 bytes")?,
         chunk_len: 64,

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use tally_core::Digest;
 use tally_core::cbor::Cbor as _;
 use tally_core::commitment::{Field, ReceiptSecret};
-use tally_core::computation::{FinishReason, Micro, SamplingParameters};
+use tally_core::computation::{Controls, FinishReason, Micro, SamplingParameters, SignedMicro};
 use tally_core::ed25519::SigningKey;
 use tally_core::receipt::{Bundle, Kind, Preparation, SeedSource};
 use tally_issuer::{Admission, Draft, Node, NodeKeys, Prepared};
@@ -188,12 +188,15 @@ fn draft(random: &Digest) -> Result<Draft> {
         top_p: Micro::ONE,
         stop_tokens: vec![],
         choice: 0,
+        presence_penalty: SignedMicro::ZERO,
+        frequency_penalty: SignedMicro::ZERO,
     };
     let prepared = Prepared {
         arithmetic: "ra-1-draft.1".into(),
         model_root: model_root(),
         input: vec![1, 2, 3],
         parameters,
+        controls: Controls::default(),
         seed: *random.as_bytes(),
         seed_source: SeedSource::Issuer,
         preparation: Preparation { tokenizer: *random, template: None, adjustments: vec![] },

@@ -283,10 +283,10 @@ fn values() -> Vec<Vector> {
             "unknown-finish-reason",
             &["R-15"],
             "receipt/unknown-value",
-            "the finish reason is 4",
+            "the finish reason is 5",
             {
                 let tail = [&[0x08, 0x03, 0x09][..], &[0x01, 0x02, 0xa3]].concat();
-                statement(&tail, &[0x08, 0x03, 0x09, 0x04, 0x02, 0xa3])
+                statement(&tail, &[0x08, 0x03, 0x09, 0x05, 0x02, 0xa3])
             },
         ),
     ]

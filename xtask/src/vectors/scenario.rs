@@ -7,7 +7,7 @@ use tally_core::cbor::Cbor as _;
 use tally_core::checkpoint::{Checkpoint, Origin, SignedCheckpoint};
 use tally_core::commitment::{Field, Opening, OutputChain, ReceiptSecret};
 use tally_core::computation::{
-    FinishReason, Micro, SamplingParameters, TokenId, derived_seed, tokens_to_bytes,
+    FinishReason, Micro, SamplingParameters, SignedMicro, TokenId, derived_seed, tokens_to_bytes,
 };
 use tally_core::cosignature::{Timestamp, cosign};
 use tally_core::ed25519::SigningKey;
@@ -169,11 +169,14 @@ impl Scenario {
                         top_p: Micro::from_millionths(950_000),
                         stop_tokens: vec![0, STOP],
                         choice: 0,
+                        presence_penalty: SignedMicro::ZERO,
+                        frequency_penalty: SignedMicro::ZERO,
                     },
                     seed: commit(Field::Seed, &seed),
                     output,
                     output_count: 3,
                     finish: FinishReason::Stop,
+                    controls: None,
                 },
                 preparation: Preparation {
                     tokenizer: digest("tokenizer"),

@@ -149,6 +149,18 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The head of an array of 1 to `limit` items; returns how many follow.
+    ///
+    /// # Errors
+    /// As [`array`](Self::array), and [`CborError::Empty`].
+    pub fn array_nonempty(&mut self, what: &'static str, limit: u64) -> Result<u64, CborError> {
+        let offset = self.offset;
+        match self.array(what, limit)? {
+            0 => Err(CborError::Empty { what, offset }),
+            count => Ok(count),
+        }
+    }
+
     /// The head of an array of exactly `count` items.
     ///
     /// # Errors

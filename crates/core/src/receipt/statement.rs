@@ -120,6 +120,8 @@ pub struct ComputationClaims {
     pub output_count: u32,
     /// Why the output ended.
     pub finish: FinishReason,
+    /// Commitment to stop strings, biases and grammar, if the request has any.
+    pub controls: Option<Digest>,
 }
 
 /// How the effective input came from the request.
@@ -298,7 +300,8 @@ impl Cbor for Answer {
 
 impl Cbor for ComputationClaims {
     fn encode_into(&self, encoder: &mut Encoder) {
-        encoder.map(9).key(1).text(&self.arithmetic);
+        encoder.map(if self.controls.is_some() { 10 } else { 9 });
+        encoder.key(1).text(&self.arithmetic);
         encoder.key(2).bytes(self.model_root.as_bytes());
         encoder.key(3).bytes(self.input.as_bytes());
         encoder.key(4).uint(self.input_count.into());
@@ -307,6 +310,9 @@ impl Cbor for ComputationClaims {
         encoder.key(7).bytes(self.output.as_bytes());
         encoder.key(8).uint(self.output_count.into());
         encoder.key(9).uint(self.finish.code());
+        if let Some(controls) = &self.controls {
+            encoder.key(10).bytes(controls.as_bytes());
+        }
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
@@ -329,6 +335,10 @@ impl Cbor for ComputationClaims {
         let output_count = decode_count(decoder, "output count")?;
         map.require(decoder, 9)?;
         let finish = FinishReason::decode_from(decoder)?;
+        let controls = match map.optional(decoder, 10)? {
+            true => Some(decoder.digest("controls commitment")?),
+            false => None,
+        };
         map.end(decoder)?;
         Ok(Self {
             arithmetic,
@@ -340,6 +350,7 @@ impl Cbor for ComputationClaims {
             output,
             output_count,
             finish,
+            controls,
         })
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::Digest;
 use crate::cbor::{Cbor as _, CborError};
 use crate::commitment::{Field, Opening, Salt};
-use crate::computation::{FinishReason, Micro, SamplingParameters};
+use crate::computation::{FinishReason, Micro, SamplingParameters, SignedMicro};
 
 fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -37,11 +37,14 @@ fn statement() -> Statement {
                     top_p: Micro::ONE,
                     stop_tokens: vec![0],
                     choice: 0,
+                    presence_penalty: SignedMicro::ZERO,
+                    frequency_penalty: SignedMicro::ZERO,
                 },
                 seed: digest(6),
                 output: digest(7),
                 output_count: 8,
                 finish: FinishReason::Stop,
+                controls: None,
             },
             preparation: Preparation {
                 tokenizer: digest(8),

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use tally_core::computation::{FinishReason, Micro, SamplingParameters};
+use tally_core::computation::{FinishReason, Micro, SamplingParameters, SignedMicro};
 
 use super::{GenerateRequest, Generated, generate, generate_batch};
 use crate::error::EngineError;
@@ -20,6 +20,8 @@ pub(crate) fn request(index: u32) -> GenerateRequest {
             top_p: Micro::ONE,
             stop_tokens: vec![],
             choice: index,
+            presence_penalty: SignedMicro::ZERO,
+            frequency_penalty: SignedMicro::ZERO,
         },
         seed: [9; 32],
         chunk_len: 64,

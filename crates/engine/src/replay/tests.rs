@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use tally_core::Digest;
-use tally_core::computation::{Computation, FinishReason};
+use tally_core::computation::{Computation, Controls, FinishReason};
 
 use super::{ReplayMismatch, replay};
 use crate::error::EngineError;
@@ -25,6 +25,7 @@ fn computation(engine: &Engine, index: u32) -> Computation {
         model_root: engine.model().root(),
         input: request.input,
         parameters: request.parameters,
+        controls: Controls::default(),
         seed: request.seed,
         output: generated.output,
         finish: generated.finish,

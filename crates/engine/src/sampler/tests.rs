@@ -10,6 +10,8 @@
     reason = "the oracle is in f64, and the integers of these tests are small"
 )]
 
+use tally_core::computation::SignedMicro;
+
 use super::tables::SamplerTables;
 use super::*;
 
@@ -23,6 +25,8 @@ fn parameters(temperature: u32, top_k: u32, top_p: u32) -> SamplingParameters {
         top_p: Micro::from_millionths(top_p),
         stop_tokens: Vec::new(),
         choice: 0,
+        presence_penalty: SignedMicro::ZERO,
+        frequency_penalty: SignedMicro::ZERO,
     }
 }
 

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use tally_core::{
     Digest,
+    cbor::Cbor as _,
     commitment::{Field, Opening, OutputChain},
-    computation::{FinishReason, TokenId, derived_seed, tokens_from_bytes},
+    computation::{Controls, FinishReason, TokenId, derived_seed, tokens_from_bytes},
     receipt::{Answer, Openings, SeedSource, Statement},
 };
 
@@ -31,7 +32,11 @@ pub(super) fn verify(
         }
     }
     for field in Field::ALL {
-        let is_committed = statement.outcome.is_ok() || field == Field::Request;
+        let is_committed = match (&statement.outcome, field) {
+            (_, Field::Request) => true,
+            (Ok(answer), Field::Controls) => answer.computation.controls.is_some(),
+            (outcome, _) => outcome.is_ok(),
+        };
         match openings.contains_key(&field) {
             true => findings.establish(Established::Opened(field)),
             false if is_committed => findings.miss(Gap::NotOpened(field)),
@@ -65,6 +70,13 @@ fn verify_answer(
     };
     if let Some(opening) = openings.get(&Field::Output) {
         verify_output(opening, answer)?;
+    }
+    if let Some(opening) = openings.get(&Field::Controls) {
+        let field = Field::Controls;
+        let expected = claims.controls.ok_or(Rejection::OpeningWithoutClaim { field })?;
+        verify_commitment(field, opening, &expected)?;
+        Controls::parse(&opening.value)
+            .map_err(|cause| Rejection::OpenedTokens { field, cause })?;
     }
     let seed = match openings.get(&Field::Seed) {
         None => None,
