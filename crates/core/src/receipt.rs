@@ -10,7 +10,9 @@ mod statement;
 mod tests;
 
 pub use bundle::{BUNDLE_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_COUNT_MAX, OPENING_BYTES_MAX};
-pub use bundle::{Bundle, Evidence, EvidenceKind, Openings};
+pub use bundle::{
+    Bundle, Evidence, EvidenceKind, Openings, openings_from_bytes, openings_to_bytes,
+};
 pub use cose::{ALGORITHM_ED25519, CONTENT_TYPE, ProtectedHeader, SignedStatement, key_id};
 pub use cose::{HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNED_STATEMENT_BYTES_MAX};
 pub use statement::{

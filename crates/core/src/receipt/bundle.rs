@@ -105,11 +105,8 @@ impl Cbor for Bundle {
         for evidence in &self.evidence {
             evidence.encode_into(encoder);
         }
-        encoder.key(4).map(self.openings.len());
-        for (field, opening) in &self.openings {
-            encoder.key(field.code().into()).array(2);
-            encoder.bytes(opening.salt.as_bytes()).bytes(&opening.value);
-        }
+        encoder.key(4);
+        encode_openings(encoder, &self.openings);
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
@@ -159,6 +156,33 @@ impl Cbor for Evidence {
         };
         map.end(decoder)?;
         Ok(Self { kind, digest, value })
+    }
+}
+
+/// Openings as bytes of their own, in the form that they have in a bundle.
+#[must_use]
+pub fn openings_to_bytes(openings: &Openings) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encode_openings(&mut encoder, openings);
+    encoder.finish()
+}
+
+/// Parses what [`openings_to_bytes`] wrote.
+///
+/// # Errors
+/// Anything but one deterministic map of openings.
+pub fn openings_from_bytes(bytes: &[u8]) -> Result<Openings, CborError> {
+    let mut decoder = Decoder::new(bytes);
+    let openings = decode_openings(&mut decoder)?;
+    decoder.finish()?;
+    Ok(openings)
+}
+
+fn encode_openings(encoder: &mut Encoder, openings: &Openings) {
+    encoder.map(openings.len());
+    for (field, opening) in openings {
+        encoder.key(field.code().into()).array(2);
+        encoder.bytes(opening.salt.as_bytes()).bytes(&opening.value);
     }
 }
 

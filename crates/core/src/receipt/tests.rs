@@ -213,3 +213,13 @@ fn whatever_parses_after_a_flipped_bit_encodes_to_the_flipped_bytes() {
         }
     }
 }
+
+#[test]
+fn openings_of_their_own_are_the_bundles_bytes() {
+    let bundle = bundle();
+    let alone = openings_to_bytes(&bundle.openings);
+    assert!(bundle.encode().ends_with(&alone));
+    assert_eq!(openings_from_bytes(&alone), Ok(bundle.openings));
+    let longer = [alone.as_slice(), &[0]].concat();
+    assert_eq!(openings_from_bytes(&longer), Err(CborError::Trailing { count: 1 }));
+}
