@@ -5,6 +5,9 @@
 
 use crate::model::Configuration;
 
+/// Bytes of a head beside its rows: the struct, and what an allocator adds to each of four blocks.
+const HEAD_BYTES: usize = size_of::<Head>() + 4 * 16;
+
 /// Keys and values of every layer and head, in the order of positions.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
@@ -49,5 +52,60 @@ impl Cache {
             head.key_bits.truncate(len);
             head.value_bits.truncate(len);
         }
+    }
+
+    /// The first `len` positions, with room for `capacity`.
+    pub(crate) fn fork(&self, len: usize, capacity: usize, head_dim: usize) -> Self {
+        let heads = self.heads.iter().map(|head| {
+            let mut fork = Head::default();
+            fork.reserve(capacity, head_dim);
+            fork.keys.extend_from_slice(&head.keys[..len * head_dim]);
+            fork.values.extend_from_slice(&head.values[..len * head_dim]);
+            fork.key_bits.extend_from_slice(&head.key_bits[..len]);
+            fork.value_bits.extend_from_slice(&head.value_bits[..len]);
+            fork
+        });
+        Self { heads: heads.collect(), kv_heads: self.kv_heads }
+    }
+
+    /// Makes room for `capacity` positions in all.
+    pub(crate) fn reserve(&mut self, capacity: usize, head_dim: usize) {
+        self.heads.iter_mut().for_each(|head| head.reserve(capacity, head_dim));
+    }
+
+    /// Gives back what no position uses.
+    pub(crate) fn shrink(&mut self) {
+        for head in &mut self.heads {
+            head.keys.shrink_to_fit();
+            head.values.shrink_to_fit();
+            head.key_bits.shrink_to_fit();
+            head.value_bits.shrink_to_fit();
+        }
+    }
+
+    /// Memory in bytes, room included.
+    pub(crate) fn bytes(&self) -> u64 {
+        let heads = self.heads.iter().map(|head| {
+            let bits = head.key_bits.capacity() + head.value_bits.capacity();
+            head.keys.capacity() + head.values.capacity() + bits * size_of::<i16>() + HEAD_BYTES
+        });
+        heads.sum::<usize>() as u64
+    }
+
+    /// Memory in bytes of a cache with room for `capacity` positions and no more.
+    pub(crate) fn bytes_of(configuration: &Configuration, capacity: usize) -> u64 {
+        let heads = u64::from(configuration.layers) * u64::from(configuration.kv_heads);
+        let row = 2 * u64::from(configuration.head_dim) + 2 * size_of::<i16>() as u64;
+        heads * (capacity as u64 * row + HEAD_BYTES as u64)
+    }
+}
+
+impl Head {
+    fn reserve(&mut self, capacity: usize, head_dim: usize) {
+        let more = |len: usize, capacity: usize| capacity.saturating_sub(len);
+        self.keys.reserve_exact(more(self.keys.len(), capacity * head_dim));
+        self.values.reserve_exact(more(self.values.len(), capacity * head_dim));
+        self.key_bits.reserve_exact(more(self.key_bits.len(), capacity));
+        self.value_bits.reserve_exact(more(self.value_bits.len(), capacity));
     }
 }

@@ -103,14 +103,14 @@ pub fn replay(
     let mut scratch = SamplerScratch::default();
     let (prompt, rest) = fed.split_at(input.len() - 1);
     for tokens in prompt.chunks(CHUNK_LEN) {
-        let span = Span { sequence: &mut sequence, tokens };
-        engine.extend(&mut [span], Wanted::Nothing, &mut logits)?;
+        let span = Span { sequence: &mut sequence, tokens, wanted: Wanted::Nothing };
+        engine.extend(&mut [span], &mut logits)?;
         on_progress(sequence.len(), fed.len());
     }
     for tokens in rest.chunks(CHUNK_LEN) {
         let first = sequence.len() + 1;
-        let span = Span { sequence: &mut sequence, tokens };
-        engine.extend(&mut [span], Wanted::All, &mut logits)?;
+        let span = Span { sequence: &mut sequence, tokens, wanted: Wanted::All };
+        engine.extend(&mut [span], &mut logits)?;
         for (at, logits) in (first..).zip(&logits) {
             let bits = configuration.logit_bits;
             let drawn = sampler::sample(logits, bits, parameters, key, position(at), &mut scratch);

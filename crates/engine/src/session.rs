@@ -48,6 +48,8 @@ pub struct Span<'a> {
     pub sequence: &'a mut Sequence,
     /// What is appended; at least one token.
     pub tokens: &'a [u32],
+    /// Of which of these tokens the logits are computed.
+    pub wanted: Wanted,
 }
 
 /// Which tokens of a span have their logits computed.
@@ -99,8 +101,15 @@ impl Engine {
         Sequence { model, cache, len: 0 }
     }
 
+    /// Memory in bytes that a sequence takes with room for `len` tokens and no more.
+    #[must_use]
+    pub fn sequence_bytes(&self, len: usize) -> u64 {
+        Cache::bytes_of(self.model.configuration(), len)
+    }
+
     /// Appends tokens to sequences, all in one pass; `logits` gets the wanted ones in order.
     ///
+    /// Spans of one token, which decode, and longer ones, which prefill, may stand side by side.
     /// Each entry of `logits` has one integer per token of the vocabulary, with the manifest's
     /// `logit_bits` fraction bits. On an error every sequence is as it was.
     ///
@@ -110,32 +119,26 @@ impl Engine {
     pub fn extend(
         &self,
         spans: &mut [Span<'_>],
-        wanted: Wanted,
         logits: &mut Vec<Vec<i32>>,
     ) -> Result<(), EngineError> {
-        self.extend_measured(spans, wanted, logits).map(|_peaks| ())
+        self.extend_measured(spans, logits).map(|_peaks| ())
     }
 
     fn extend_measured(
         &self,
         spans: &mut [Span<'_>],
-        wanted: Wanted,
         logits: &mut Vec<Vec<i32>>,
     ) -> Result<Peaks, EngineError> {
         if self.model.configuration().pooling.is_some() {
             return Err(EngineError::NotADecoder);
         }
         let slots = self.slots(spans)?;
-        let count = match wanted {
-            Wanted::Nothing => 0,
-            Wanted::Last => spans.len(),
-            Wanted::All => slots.len(),
-        };
-        logits.resize_with(count, Vec::new);
+        let wanted: Vec<Wanted> = spans.iter().map(|span| span.wanted).collect();
+        logits.resize_with(spans.iter().map(Span::wanted_count).sum(), Vec::new);
         let mut lanes = self.take_lanes(slots.len());
         let pass = Pass { slots: &slots, lanes: &mut lanes[..slots.len()], observer: None };
         let result = self.run(spans, pass, |context, pass| {
-            let mut ends = ends(pass, wanted);
+            let mut ends = ends(pass, &wanted);
             match ends.is_empty() {
                 true => Ok(()),
                 false => forward::logits(context, &mut ends, logits),
@@ -156,8 +159,10 @@ impl Engine {
         logits: &mut Vec<Vec<i32>>,
     ) -> Result<(), EngineError> {
         let spans = sequences.iter_mut().zip(tokens.chunks(1));
-        let mut spans: Vec<_> = spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
-        self.extend(&mut spans, Wanted::Last, logits)
+        let mut spans: Vec<_> = spans
+            .map(|(sequence, tokens)| Span { sequence, tokens, wanted: Wanted::Last })
+            .collect();
+        self.extend(&mut spans, logits)
     }
 
     /// Appends a text in chunks; `logits` gets those of its last token.
@@ -176,7 +181,7 @@ impl Engine {
         let last = chunks.len().checked_sub(1).ok_or(EngineError::EmptyInput)?;
         for (index, tokens) in chunks.enumerate() {
             let wanted = if index == last { Wanted::Last } else { Wanted::Nothing };
-            self.extend(&mut [Span { sequence, tokens }], wanted, logits)?;
+            self.extend(&mut [Span { sequence, tokens, wanted }], logits)?;
         }
         Ok(())
     }
@@ -194,8 +199,8 @@ impl Engine {
         parameter("chunk length", chunk_len, PASS_TOKENS_MAX)?;
         let (mut sequence, mut logits) = (self.sequence(), vec![]);
         for (index, tokens) in tokens.chunks(chunk_len).enumerate() {
-            let span = Span { sequence: &mut sequence, tokens };
-            self.extend(&mut [span], Wanted::All, &mut logits)?;
+            let span = Span { sequence: &mut sequence, tokens, wanted: Wanted::All };
+            self.extend(&mut [span], &mut logits)?;
             for (at, logits) in logits.iter().enumerate() {
                 on_logits(index * chunk_len + at, logits);
             }
@@ -217,7 +222,9 @@ impl Engine {
         let pooling = configuration.pooling.ok_or(EngineError::NotAnEncoder)?;
         let mut sequences: Vec<Sequence> = texts.iter().map(|_| self.sequence()).collect();
         let spans = sequences.iter_mut().zip(texts);
-        let mut spans: Vec<_> = spans.map(|(sequence, tokens)| Span { sequence, tokens }).collect();
+        let mut spans: Vec<_> = spans
+            .map(|(sequence, tokens)| Span { sequence, tokens, wanted: Wanted::Nothing })
+            .collect();
         let slots = self.slots(&spans)?;
         let mut lanes = self.take_lanes(slots.len());
         let pass = Pass { slots: &slots, lanes: &mut lanes[..slots.len()], observer: None };
@@ -260,8 +267,8 @@ impl Engine {
         parameter("chunk length", chunk_len, PASS_TOKENS_MAX)?;
         let (mut sequence, mut logits, mut peaks) = (self.sequence(), vec![], Peaks::default());
         for tokens in tokens.chunks(chunk_len) {
-            let span = Span { sequence: &mut sequence, tokens };
-            peaks.merge(&self.extend_measured(&mut [span], wanted, &mut logits)?);
+            let span = Span { sequence: &mut sequence, tokens, wanted };
+            peaks.merge(&self.extend_measured(&mut [span], &mut logits)?);
         }
         Ok(peaks)
     }
@@ -279,7 +286,7 @@ impl Engine {
         on: &mut (dyn FnMut(usize, usize, &[i32]) + Send),
     ) -> Result<(), EngineError> {
         let mut sequence = self.sequence();
-        let mut spans = [Span { sequence: &mut sequence, tokens }];
+        let mut spans = [Span { sequence: &mut sequence, tokens, wanted: Wanted::Nothing }];
         let slots = self.slots(&spans)?;
         let mut lanes = self.take_lanes(slots.len());
         let context = self.context();
@@ -385,10 +392,10 @@ struct Pass<'a> {
     observer: Option<&'a mut Observer<'a>>,
 }
 
-/// The lanes whose logits are wanted.
-fn ends<'a>(pass: &'a mut Pass<'_>, wanted: Wanted) -> Vec<&'a mut Lane> {
+/// The lanes whose logits are wanted, where `wanted` has one entry for each sequence.
+fn ends<'a>(pass: &'a mut Pass<'_>, wanted: &[Wanted]) -> Vec<&'a mut Lane> {
     let slots = pass.slots;
-    let is_wanted = |index: usize| match wanted {
+    let is_wanted = |index: usize| match wanted[slots[index].sequence] {
         Wanted::Nothing => false,
         Wanted::Last => {
             slots.get(index + 1).is_none_or(|next| next.sequence != slots[index].sequence)
@@ -397,6 +404,17 @@ fn ends<'a>(pass: &'a mut Pass<'_>, wanted: Wanted) -> Vec<&'a mut Lane> {
     };
     let lanes = pass.lanes.iter_mut().enumerate();
     lanes.filter(|(index, _)| is_wanted(*index)).map(|(_, lane)| lane).collect()
+}
+
+impl Span<'_> {
+    /// How many logits it yields.
+    const fn wanted_count(&self) -> usize {
+        match self.wanted {
+            Wanted::Nothing => 0,
+            Wanted::Last => 1,
+            Wanted::All => self.tokens.len(),
+        }
+    }
 }
 
 impl Sequence {
@@ -410,6 +428,47 @@ impl Sequence {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// A sequence of its own with the first `len` tokens, or all where there are fewer.
+    ///
+    /// What was computed for a token depends on those before it alone, so nothing distinguishes it
+    /// from one that was computed anew.
+    #[must_use]
+    pub fn fork(&self, len: usize) -> Self {
+        self.fork_with_room(len, 0)
+    }
+
+    /// As [`fork`](Self::fork), with memory for `capacity` tokens.
+    pub(crate) fn fork_with_room(&self, len: usize, capacity: usize) -> Self {
+        let (model, len) = (Arc::clone(&self.model), len.min(self.len));
+        Self { model, cache: self.cache.fork(len, capacity.max(len), self.head_dim()), len }
+    }
+
+    /// Forgets every token from `len` on; without effect where there are no more.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.cache.truncate(self.len, self.head_dim());
+    }
+
+    /// Makes room for `len` tokens in all, so that growing to it takes no more memory.
+    pub fn reserve(&mut self, len: usize) {
+        self.cache.reserve(len, self.head_dim());
+    }
+
+    /// Gives back the memory that no token uses.
+    pub fn shrink(&mut self) {
+        self.cache.shrink();
+    }
+
+    /// Memory that it takes in bytes, room for tokens to come included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    fn head_dim(&self) -> usize {
+        self.model.configuration().head_dim as usize
     }
 }
 

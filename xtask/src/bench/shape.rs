@@ -212,15 +212,15 @@ fn measure(engine: &Engine, act: &str, count: u32) -> Result<Duration> {
     let tokens: Vec<u32> = (0..prompt).map(|index| (index * 131 + 7) % vocabulary).collect();
     let (mut sequence, mut logits) = (engine.sequence(), vec![]);
     let mut started = Instant::now();
-    let span = Span { sequence: &mut sequence, tokens: &tokens };
-    engine.extend(&mut [span], Wanted::Last, &mut logits)?;
+    let span = Span { sequence: &mut sequence, tokens: &tokens, wanted: Wanted::Last };
+    engine.extend(&mut [span], &mut logits)?;
     if act == "decode" {
         started = Instant::now();
         for _ in 0..count {
             let next = (0_u32..).zip(&logits[0]).step_by(97).max_by_key(|(_, logit)| **logit);
             let next = next.context("no logits")?.0;
-            let span = Span { sequence: &mut sequence, tokens: &[next] };
-            engine.extend(&mut [span], Wanted::Last, &mut logits)?;
+            let span = Span { sequence: &mut sequence, tokens: &[next], wanted: Wanted::Last };
+            engine.extend(&mut [span], &mut logits)?;
         }
     }
     Ok(started.elapsed())

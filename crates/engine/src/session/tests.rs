@@ -189,10 +189,11 @@ proptest! {
                 .zip(&texts)
                 .filter(|(_, text)| text.len() > offset)
                 .map(|(sequence, text)| {
-                    Span { sequence, tokens: &text[offset..text.len().min(offset + cut)] }
+                    let tokens = &text[offset..text.len().min(offset + cut)];
+                    Span { sequence, tokens, wanted: Wanted::All }
                 })
                 .collect();
-            engine.extend(&mut spans, Wanted::All, &mut logits).unwrap();
+            engine.extend(&mut spans, &mut logits).unwrap();
             let mut rows = logits.drain(..);
             for index in active {
                 let count = texts[index].len().min(offset + cut) - offset;
@@ -222,14 +223,82 @@ fn steps_give_what_the_same_tokens_give_as_a_prompt() {
 }
 
 #[test]
+fn one_pass_decodes_some_sequences_and_prefills_others_with_the_logits_that_each_wants() {
+    for (kernels, threads) in [(Kernels::PORTABLE, 1), (Kernels::detect(), 2)] {
+        let engine = engine(kernels, threads);
+        let (mut a, mut b, mut c, mut d) =
+            (engine.sequence(), engine.sequence(), engine.sequence(), engine.sequence());
+        let (tokens, mut logits) = (text(30), vec![]);
+        let expected = logits_of(&engine, &tokens, 30);
+        engine.prefill(&mut a, &tokens[..20], 64, &mut logits).unwrap();
+        let spans = &mut [
+            Span { sequence: &mut b, tokens: &tokens[..7], wanted: Wanted::Nothing },
+            Span { sequence: &mut a, tokens: &tokens[20..21], wanted: Wanted::Last },
+            Span { sequence: &mut c, tokens: &tokens[..3], wanted: Wanted::All },
+            Span { sequence: &mut d, tokens: &tokens[..9], wanted: Wanted::Last },
+        ];
+        engine.extend(spans, &mut logits).unwrap();
+        assert_eq!(logits.len(), 5);
+        assert_eq!(logits[0], expected[20]);
+        assert_eq!(logits[1..4], expected[..3]);
+        assert_eq!(logits[4], expected[8]);
+        engine.prefill(&mut b, &tokens[7..], 5, &mut logits).unwrap();
+        assert_eq!(logits, expected[29..]);
+    }
+}
+
+#[test]
+fn a_fork_goes_on_as_its_own_text_and_leaves_its_origin_as_it_was() {
+    let engine = engine(Kernels::detect(), 1);
+    let (tokens, mut logits) = (text(40), vec![]);
+    let mut origin = engine.sequence();
+    engine.prefill(&mut origin, &tokens, 64, &mut logits).unwrap();
+    for len in [0, 1, 17, 39, 40, 41] {
+        let mut fork = origin.fork(len);
+        assert_eq!(fork.len(), len.min(40));
+        let mut other = tokens[..fork.len()].to_vec();
+        other.extend([5, 3, 8]);
+        engine.prefill(&mut fork, &[5, 3, 8], 2, &mut logits).unwrap();
+        assert_eq!(logits.last(), logits_of(&engine, &other, 64).last());
+        // A truncated sequence goes on as a fork does.
+        let mut cut = origin.clone();
+        cut.truncate(len);
+        engine.prefill(&mut cut, &[5, 3, 8], 2, &mut logits).unwrap();
+        assert_eq!(logits.last(), logits_of(&engine, &other, 64).last());
+    }
+    engine.prefill(&mut origin, &[9], 1, &mut logits).unwrap();
+    let whole: Vec<u32> = tokens.into_iter().chain([9]).collect();
+    assert_eq!(logits.last(), logits_of(&engine, &whole, 64).last());
+}
+
+#[test]
+fn the_memory_of_a_sequence_is_what_was_reserved_and_no_more_than_it_needs_when_shrunk() {
+    let engine = engine(Kernels::detect(), 1);
+    let bytes_of = |len| engine.sequence_bytes(len);
+    let mut sequence = engine.sequence();
+    assert_eq!(sequence.bytes(), bytes_of(0));
+    sequence.reserve(30);
+    assert_eq!(sequence.bytes(), bytes_of(30));
+    engine.prefill(&mut sequence, &text(30), 7, &mut vec![]).unwrap();
+    assert_eq!(sequence.bytes(), bytes_of(30));
+    let fork = sequence.fork_with_room(10, 50);
+    assert_eq!((fork.len(), fork.bytes()), (10, bytes_of(50)));
+    sequence.truncate(12);
+    assert_eq!(sequence.bytes(), bytes_of(30));
+    sequence.shrink();
+    assert_eq!(sequence.bytes(), bytes_of(12));
+    assert!(bytes_of(12) < bytes_of(13));
+}
+
+#[test]
 fn a_pass_refuses_what_is_out_of_range_and_leaves_the_sequence_as_it_was() {
     let engine = engine(Kernels::detect(), 1);
     let (mut sequence, mut logits) = (engine.sequence(), vec![]);
     let context = engine.model().context_len() as usize;
     engine.prefill(&mut sequence, &text(90), 64, &mut logits).unwrap();
     let mut extend = |tokens: &[u32]| {
-        let span = Span { sequence: &mut sequence, tokens };
-        let result = engine.extend(&mut [span], Wanted::Last, &mut vec![]);
+        let span = Span { sequence: &mut sequence, tokens, wanted: Wanted::Last };
+        let result = engine.extend(&mut [span], &mut vec![]);
         (result, sequence.len())
     };
     assert_eq!(extend(&[1, 97]), (Err(EngineError::Token { found: 97, count: 97 }), 90));
@@ -254,8 +323,8 @@ fn a_sequence_of_another_model_is_refused() {
     let file = tiny::file(tiny::configuration(), &RandomTensors { seed: 8, ..Default::default() });
     let other = Arc::new(Model::parse(&file.unwrap()).unwrap());
     let other = Engine::new(other, Kernels::detect(), 1).unwrap();
-    let span = Span { sequence: &mut other.sequence(), tokens: &[1] };
-    let result = engine(Kernels::detect(), 1).extend(&mut [span], Wanted::Last, &mut vec![]);
+    let span = Span { sequence: &mut other.sequence(), tokens: &[1], wanted: Wanted::Last };
+    let result = engine(Kernels::detect(), 1).extend(&mut [span], &mut vec![]);
     assert_eq!(result, Err(EngineError::ForeignSequence));
 }
 
