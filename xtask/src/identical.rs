@@ -132,10 +132,7 @@ fn one_way(
     let draft = draft(engine, &request, &generated)?;
     replay(engine, &draft.computation(generated.finish), &mut |_, _| ())?;
     let (statement, _) = draft.finish(generated.finish, b"response")?;
-    let answer = statement
-        .outcome
-        .as_ref()
-        .map_err(|refusal| anyhow::anyhow!("the request was refused: {}", refusal.code))?;
+    let answer = statement.outcome.answer().context("the request was refused")?;
     let mut bytes = answer.computation.encode();
     bytes.extend(statement.encode());
     Ok(Digest::of_content(&bytes))

@@ -14,6 +14,7 @@ use crate::repo::Repo;
 use scenario::Scenario;
 
 mod accept;
+mod extended;
 mod raw;
 mod reject_appraisal;
 mod reject_form;
@@ -72,7 +73,10 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     rejects.extend(reject_log::vectors());
     rejects.extend(reject_policy::vectors());
     rejects.extend(reject_appraisal::vectors());
-    for (kind, vectors) in [("accept", accept::vectors()), ("reject", rejects)] {
+    rejects.extend(extended::rejected());
+    let mut accepts = accept::vectors();
+    accepts.extend(extended::accepted());
+    for (kind, vectors) in [("accept", accepts), ("reject", rejects)] {
         for (number, vector) in vectors.into_iter().enumerate() {
             let folder = format!("{kind}/{:03}-{}", number + 1, vector.name);
             write(&folder, &vector, &mut files);

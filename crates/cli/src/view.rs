@@ -8,8 +8,8 @@ use tally_core::{
     commitment::Field,
     computation::tokens_from_bytes,
     receipt::{
-        Adjustment, Answer, Bundle, Evidence, EvidenceKind, Preparation, ProtectedHeader,
-        SeedSource, Statement,
+        Adjustment, Answer, Bundle, EmbeddingAnswer, Evidence, EvidenceKind, Outcome, Preparation,
+        ProtectedHeader, SeedSource, Statement,
     },
     tlog_proof::TlogProof,
 };
@@ -52,8 +52,9 @@ impl ReceiptView {
             "nonce": statement.nonce.as_ref().map(hex::encode),
             "software": statement.software,
             "request_commitment": statement.request.to_string(),
-            "answer": statement.outcome.as_ref().ok().map(answer_json),
-            "refusal": statement.outcome.as_ref().err().map(|refusal| refusal.code.clone()),
+            "answer": statement.outcome.answer().map(answer_json),
+            "embedding": statement.outcome.embedding().map(embedding_json),
+            "refusal": statement.outcome.refusal().map(|refusal| refusal.code.clone()),
             "price": statement.price.as_ref().map(|price| json!({"asset": price.asset, "amount_1e-9": price.amount})),
             "attribution": statement.attribution.map(|digest| digest.to_string()),
             "trace_root": statement.trace_root.map(|digest| digest.to_string()),
@@ -92,8 +93,9 @@ impl ReceiptView {
             row("nonce", statement.nonce.as_ref().map_or("none".into(), hex::encode)),
         ];
         match &statement.outcome {
-            Ok(answer) => lines.extend(answer_lines(statement, answer)),
-            Err(refusal) => lines.push(row("refused", &refusal.code)),
+            Outcome::Answer(answer) => lines.extend(answer_lines(statement, answer)),
+            Outcome::Embedding(embedding) => lines.extend(embedding_lines(embedding)),
+            Outcome::Refusal(refusal) => lines.push(row("refused", &refusal.code)),
         }
         lines.push(String::new());
         lines.push("Evidence".into());
@@ -140,6 +142,22 @@ fn answer_json(answer: &Answer) -> Value {
     })
 }
 
+fn embedding_json(embedding: &EmbeddingAnswer) -> Value {
+    let claims = &embedding.computation;
+    json!({
+        "computation": {
+            "arithmetic": claims.arithmetic,
+            "model_root": claims.model_root.to_string(),
+            "input_commitment": claims.input.to_string(),
+            "input_count": claims.input_count,
+            "output_commitment": claims.output.to_string(),
+            "vector_count": claims.vector_count,
+        },
+        "preparation": preparation_json(&embedding.preparation),
+        "response_commitment": embedding.response.to_string(),
+    })
+}
+
 fn preparation_json(preparation: &Preparation) -> Value {
     json!({
         "tokenizer": preparation.tokenizer.to_string(),
@@ -182,6 +200,20 @@ fn answer_lines(statement: &Statement, answer: &Answer) -> Vec<String> {
         row("seed", seed_source_text(answer.seed_source)),
     ];
     let adjustments = &answer.preparation.adjustments;
+    lines.extend(adjustments.iter().map(|item| row("the node", adjustment_text(item))));
+    lines
+}
+
+fn embedding_lines(embedding: &EmbeddingAnswer) -> Vec<String> {
+    let claims = &embedding.computation;
+    let counts =
+        format!("embedding: {} tokens in, {} vectors out", claims.input_count, claims.vector_count);
+    let mut lines = vec![
+        row("answer", counts),
+        row("model root", claims.model_root),
+        row("arithmetic", &claims.arithmetic),
+    ];
+    let adjustments = &embedding.preparation.adjustments;
     lines.extend(adjustments.iter().map(|item| row("the node", adjustment_text(item))));
     lines
 }

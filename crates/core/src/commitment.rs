@@ -17,13 +17,14 @@ use crate::{Digest, tag};
 pub enum Field {
     /// The raw request body, exactly as received.
     Request,
-    /// The output bytes, exactly as delivered.
+    /// The response bytes: what the client gets without what speaks of the receipt.
     Response,
-    /// The effective input: token ids as a CBOR array.
+    /// The effective input: token ids as a CBOR array; of an embedding an array of such arrays.
     Input,
     /// The 32-byte sampling seed.
     Seed,
-    /// The output: token ids as a CBOR array, committed to by the chain.
+    /// The output: token ids as a CBOR array, committed to by the chain; of an embedding an array
+    /// of vectors, committed to as the other fields are.
     Output,
     /// Stop strings, biases and grammar, as their deterministic CBOR.
     Controls,

@@ -12,12 +12,17 @@ use crate::{Digest, tag};
 
 mod controls;
 mod decimal;
+mod embedding;
 
 pub use controls::{
     BIAS_MAX, BIASES_MAX, Controls, GRAMMAR_ENGINE_BYTES_MAX, GRAMMAR_TEXT_BYTES_MAX, Grammar,
     GrammarKind, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX,
 };
 pub use decimal::{Micro, SignedMicro};
+pub use embedding::{
+    EMBEDDING_TEXTS_MAX, EmbeddingComputation, VECTOR_LEN_MAX, inputs_from_bytes, inputs_to_bytes,
+    vectors_from_bytes, vectors_to_bytes,
+};
 
 use controls::decode_signed;
 

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod cose;
+mod embedding;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ pub use bundle::{
 };
 pub use cose::{ALGORITHM_ED25519, CONTENT_TYPE, ProtectedHeader, SignedStatement, key_id};
 pub use cose::{HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNED_STATEMENT_BYTES_MAX};
+pub use embedding::{EmbeddingAnswer, EmbeddingClaims};
 pub use statement::{
-    Adjustment, Answer, ComputationClaims, Kind, PROFILE, Preparation, Price, Refusal, SeedSource,
-    Statement,
+    Adjustment, Answer, ComputationClaims, Kind, Outcome, PROFILE, Preparation, Price, Refusal,
+    SeedSource, Statement,
 };

@@ -15,8 +15,8 @@ use tally_core::{
     entry::{Entry, EntryKind, HourBucket},
     receipt::{
         Answer, Bundle, ComputationClaims, Evidence, EvidenceKind, Kind, OPENING_BYTES_MAX,
-        Openings, Preparation, ProtectedHeader, Refusal, SeedSource, SignedStatement, Statement,
-        key_id,
+        Openings, Outcome, Preparation, ProtectedHeader, Refusal, SeedSource, SignedStatement,
+        Statement, key_id,
     },
 };
 
@@ -175,7 +175,7 @@ impl Draft {
             seed_source: prepared.seed_source,
             response,
         };
-        Ok((state(admission, request, Ok(answer)), openings))
+        Ok((state(admission, request, Outcome::Answer(answer)), openings))
     }
 }
 
@@ -192,12 +192,12 @@ pub fn refuse(
     let value = std::mem::take(&mut admission.body);
     let request = salt.commit(&value);
     let openings = Openings::from([(Field::Request, Opening { salt, value })]);
-    let outcome = Err(Refusal { code: code.into() });
+    let outcome = Outcome::Refusal(Refusal { code: code.into() });
     Ok((state(admission, request, outcome), openings))
 }
 
 /// The statement about a request whose body has been committed to.
-fn state(admission: Admission, request: Digest, outcome: Result<Answer, Refusal>) -> Statement {
+pub(crate) fn state(admission: Admission, request: Digest, outcome: Outcome) -> Statement {
     Statement {
         id: admission.id,
         nonce: admission.nonce,
@@ -255,7 +255,7 @@ pub fn issue<E: From<IssuerError>>(
     Ok(Issued { digest, log_index, bundle: Bundle { statement: signed, evidence, openings } })
 }
 
-fn require_legal(admission: &Admission) -> Result<(), IssuerError> {
+pub(crate) fn require_legal(admission: &Admission) -> Result<(), IssuerError> {
     match &admission.nonce {
         Some(nonce) if !NONCE_BYTES.contains(&nonce.len()) => {
             return Err(IssuerError::Nonce { found: nonce.len() });
@@ -273,7 +273,7 @@ fn require_encodable(controls: &Controls) -> Result<(), IssuerError> {
     Ok(())
 }
 
-fn require_at_most(
+pub(crate) fn require_at_most(
     what: &'static str,
     unit: &'static str,
     found: usize,

@@ -53,6 +53,17 @@ pub enum IssuerError {
     /// Stop strings, biases or grammar do not fit the wire format.
     #[error("controls do not fit the wire format: {0}")]
     Controls(#[source] tally_core::cbor::CborError),
+    /// Texts or vectors do not fit the wire format.
+    #[error("embeddings do not fit the wire format: {0}")]
+    Embedding(#[source] tally_core::cbor::CborError),
+    /// There is not one vector for each text.
+    #[error("there are {found} vectors for {expected} texts")]
+    Vectors {
+        /// How many texts there are.
+        expected: usize,
+        /// How many vectors there are.
+        found: usize,
+    },
     /// The log did not take the entry, or has no proof for it.
     #[error(transparent)]
     Log(#[from] tally_log::LogError),

@@ -11,7 +11,10 @@ use tally_core::{
     ed25519::SigningKey,
     receipt::{Kind, Preparation, SeedSource},
 };
-use tally_issuer::{Admission, Draft, IssuerError, Node, NodeKeys, Prepared, choose_seed, refuse};
+use tally_issuer::{
+    Admission, Draft, IssuerError, Node, NodeKeys, Prepared, PreparedEmbedding, choose_seed, embed,
+    refuse,
+};
 use tally_log::Posix;
 use tally_verifier::{Expected, Policy, UnixTime, policy::HomePolicy, verify};
 
@@ -118,6 +121,86 @@ fn an_issued_answer_satisfies_the_home_policy_with_all_that_the_client_knows() {
 }
 
 #[test]
+fn controls_are_committed_to_opened_and_part_of_the_computation() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path(), &keys()).unwrap();
+    let controls = Controls { stop: vec!["two".into()], ..Controls::default() };
+    let prepared = Prepared { controls: controls.clone(), ..prepared() };
+    let mut draft = Draft::new(admission(1), prepared).unwrap();
+    draft.append(42);
+    assert_eq!(draft.computation(FinishReason::StopString).controls, controls);
+    let (statement, openings) = draft.finish(FinishReason::StopString, b"").unwrap();
+    let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
+    let now = UnixTime::from_ms(TIME_MS);
+    let expected = Expected { nonce: Some(b"client nonce"), ..Expected::NOTHING };
+    let verified = verify(&issued.bundle.encode(), &policy(&keys()), &expected, now).unwrap();
+    assert!(verified.established().iter().any(|e| e.code() == "opened/controls"));
+    assert_eq!(verified.get().computation().unwrap().controls, controls);
+
+    // Without their opening nobody can repeat the computation.
+    let mut hidden = issued.bundle;
+    hidden.openings.remove(&Field::Controls);
+    let verified = verify(&hidden.encode(), &policy(&keys()), &expected, now).unwrap();
+    assert!(verified.get().computation().is_none());
+}
+
+#[test]
+fn controls_that_no_verifier_could_read_are_refused_before_anything_is_computed() {
+    let empty = Controls { stop: vec![String::new()], ..Controls::default() };
+    let twice = Controls { bias: vec![(1, SignedMicro::ZERO); 2], ..Controls::default() };
+    for controls in [empty, twice] {
+        let prepared = Prepared { controls, ..prepared() };
+        let refused = Draft::new(admission(1), prepared);
+        assert!(matches!(refused, Err(IssuerError::Controls(_))), "{refused:?}");
+    }
+}
+
+fn prepared_embedding() -> PreparedEmbedding {
+    let Prepared { arithmetic, model_root, preparation, .. } = prepared();
+    let preparation = Preparation { template: None, ..preparation };
+    PreparedEmbedding { arithmetic, model_root, inputs: vec![vec![1, 2], vec![3]], preparation }
+}
+
+#[test]
+fn issued_embeddings_satisfy_the_home_policy_and_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = open(folder.path(), &keys()).unwrap();
+    let admission = Admission { kind: Kind::Embedding, ..admission(1) };
+    let vectors = [vec![1, -2], vec![i32::MIN, i32::MAX]];
+    let (statement, openings) =
+        embed(admission, prepared_embedding(), &vectors, b"[vectors]").unwrap();
+    let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
+    let expected = Expected {
+        nonce: Some(b"client nonce"),
+        request: Some(br#"{"messages":[]}"#),
+        response: Some(b"[vectors]"),
+        receipt_digest: Some(issued.digest),
+    };
+    let now = UnixTime::from_ms(TIME_MS);
+    let verified = verify(&issued.bundle.encode(), &policy(&keys()), &expected, now).unwrap();
+    assert!(verified.get().computation().is_none());
+    let embedding = verified.get().embedding().unwrap();
+    assert_eq!(embedding.inputs, [vec![1, 2], vec![3]]);
+    assert_eq!(embedding.vectors, vectors);
+}
+
+#[test]
+fn embeddings_that_no_verifier_could_read_are_refused() {
+    let refused = |vectors: &[Vec<i32>]| {
+        let admission = Admission { kind: Kind::Embedding, ..admission(1) };
+        embed(admission, prepared_embedding(), vectors, b"").unwrap_err()
+    };
+    assert!(matches!(refused(&[vec![1]]), IssuerError::Vectors { expected: 2, found: 1 }));
+    assert!(matches!(refused(&[vec![1], vec![]]), IssuerError::Embedding(_)));
+    assert!(matches!(refused(&[vec![1], vec![1, 2]]), IssuerError::Embedding(_)));
+    let wide = vec![i32::MIN; 1 << 16];
+    let prepared = PreparedEmbedding { inputs: vec![vec![1]; 32], ..prepared_embedding() };
+    let admission = Admission { kind: Kind::Embedding, ..admission(1) };
+    let refused = embed(admission, prepared, &vec![wide; 32], b"").unwrap_err();
+    assert!(matches!(refused, IssuerError::Limit { what: "output", unit: "bytes", .. }));
+}
+
+#[test]
 fn a_refused_request_has_a_receipt_too() {
     let folder = tempfile::tempdir().unwrap();
     let node = open(folder.path(), &keys()).unwrap();
@@ -127,7 +210,7 @@ fn a_refused_request_has_a_receipt_too() {
     let policy = policy(&keys());
     let verdict = verify(&issued.bundle.encode(), &policy, &Expected::NOTHING, now);
     let receipt = verdict.unwrap();
-    assert_eq!(receipt.get().statement.outcome.clone().unwrap_err().code, "context/length");
+    assert_eq!(receipt.get().statement.outcome.refusal().unwrap().code, "context/length");
     assert!(receipt.get().computation().is_none());
 }
 

@@ -124,7 +124,7 @@ impl Gap {
             Self::InputOfRequest => {
                 "that the model's input, sampling parameters and seed are what the request asked for"
             }
-            Self::ResponseOfOutput => "that the response is the text of the output tokens",
+            Self::ResponseOfOutput => "that the response is what the output tokens or vectors say",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => {
                 "that nobody chose the sampling seed to get this answer"
             }
@@ -163,7 +163,9 @@ impl Gap {
             Self::InputOfRequest => {
                 "that takes the model's tokenizer and template; replay the receipt to establish it"
             }
-            Self::ResponseOfOutput => "that takes the model's tokenizer",
+            Self::ResponseOfOutput => {
+                "that takes the model's tokenizer, and the form of the answer"
+            }
             Self::SeedNotDerived => {
                 "it is said to be derived from nonce and input, and input or seed is not opened"
             }

@@ -133,6 +133,25 @@ pub enum Rejection {
         /// How many stop tokens there are.
         stop_count: usize,
     },
+    /// The output ended at a stop string, but there is no output or nothing that holds one.
+    #[error(
+        "output of {output_count} tokens is said to complete a stop string, and the statement {}          controls, expected at least one token and a commitment",
+        commits(*.has_controls)
+    )]
+    StopStringWithoutControls {
+        /// The output tokens that are claimed.
+        output_count: u32,
+        /// Whether the statement commits to controls.
+        has_controls: bool,
+    },
+    /// Vectors for a chat or completion, or tokens for an embedding.
+    #[error("{kind} has {} for its outcome", outcome(*.is_embedding))]
+    OutcomeKind {
+        /// What was asked for.
+        kind: Kind,
+        /// Whether the outcome is embeddings.
+        is_embedding: bool,
+    },
     /// The seed is said to be derived from a nonce that the statement does not hold.
     #[error("seed is said to be derived from the client's nonce, and there is no nonce")]
     SeedWithoutNonce,
@@ -190,6 +209,31 @@ pub enum Rejection {
         /// The first deviation.
         cause: CborError,
     },
+    /// Opened vectors are no list of vectors.
+    #[error("opened output is not a list of vectors: {cause}")]
+    OpenedVectors {
+        /// The first deviation.
+        cause: CborError,
+    },
+    /// Opened texts or vectors are more or fewer than is stated.
+    #[error("opened {field} is of {found} texts, the statement says {expected}")]
+    VectorCount {
+        /// The field: the texts are the input, the vectors the output.
+        field: Field,
+        /// The count in the statement.
+        expected: u32,
+        /// The count found.
+        found: usize,
+    },
+    /// Opened controls are not of their form.
+    #[error("opened controls cannot be read: {cause}")]
+    OpenedControls {
+        /// The first deviation.
+        cause: CborError,
+    },
+    /// The output is said to end at a stop string, and the opened controls hold none.
+    #[error("output is said to complete a stop string, and the opened controls hold none")]
+    NoStopString,
     /// The opened seed has another length.
     #[error("opened seed has {found} bytes, expected 32")]
     SeedLength {
@@ -476,6 +520,14 @@ impl fmt::Display for Part {
 
 const fn has(found: bool) -> &'static str {
     if found { "has" } else { "lacks" }
+}
+
+const fn commits(has_controls: bool) -> &'static str {
+    if has_controls { "commits to" } else { "commits to no" }
+}
+
+const fn outcome(is_embedding: bool) -> &'static str {
+    if is_embedding { "vectors" } else { "output tokens" }
 }
 
 struct Hex<'a>(&'a [u8]);

@@ -14,7 +14,10 @@ use tally_core::{
     cbor::Cbor as _,
     checkpoint::Origin,
     commitment::Field,
-    computation::{Computation, Controls, tokens_from_bytes},
+    computation::{
+        Computation, Controls, EmbeddingComputation, inputs_from_bytes, tokens_from_bytes,
+        vectors_from_bytes,
+    },
     receipt::{Openings, Statement},
     tree::{LeafIndex, TreeSize},
 };
@@ -196,10 +199,10 @@ impl Verified<Receipt> {
 impl Receipt {
     /// The whole computation, to be replayed, if input, seed, output and controls are opened.
     ///
-    /// `None` for a refusal too.
+    /// `None` for embeddings and refusals too.
     #[must_use]
     pub fn computation(&self) -> Option<Computation> {
-        let claims = &self.statement.outcome.as_ref().ok()?.computation;
+        let claims = &self.statement.outcome.answer()?.computation;
         let tokens = |field| tokens_from_bytes(&self.openings.get(&field)?.value).ok();
         let controls = match claims.controls {
             None => Controls::default(),
@@ -214,6 +217,18 @@ impl Receipt {
             seed: self.openings.get(&Field::Seed)?.value.as_slice().try_into().ok()?,
             output: tokens(Field::Output)?,
             finish: claims.finish,
+        })
+    }
+
+    /// The embeddings, to be replayed, if input and output are opened; else `None`.
+    #[must_use]
+    pub fn embedding(&self) -> Option<EmbeddingComputation> {
+        let claims = &self.statement.outcome.embedding()?.computation;
+        Some(EmbeddingComputation {
+            arithmetic: claims.arithmetic.clone(),
+            model_root: claims.model_root,
+            inputs: inputs_from_bytes(&self.openings.get(&Field::Input)?.value).ok()?,
+            vectors: vectors_from_bytes(&self.openings.get(&Field::Output)?.value).ok()?,
         })
     }
 }

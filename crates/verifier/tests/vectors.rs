@@ -271,7 +271,7 @@ fn messages_hold_the_two_values_that_differ() {
     for (name, message) in [
         ("trailing-byte", "receipt cannot be read: 1 bytes follow the last item"),
         ("critical-header", "statement's header cannot be read: unknown key 2 in protected header"),
-        ("unknown-claim", "statement cannot be read: unknown key -70011 in statement"),
+        ("unknown-claim", "statement cannot be read: unknown key -70012 in statement"),
         ("algorithm-eddsa", "statement is signed with algorithm -8, expected -19"),
         ("chat-without-template", "chat lacks a chat template, expected the opposite"),
         ("completion-with-template", "completion has a chat template, expected the opposite"),

@@ -122,7 +122,7 @@ pub(super) fn vectors() -> Vec<Vector> {
     ]
 }
 
-fn accept(
+pub(super) fn accept(
     name: &'static str,
     clauses: &'static [&'static str],
     what: &str,

@@ -308,19 +308,19 @@ fn keys() -> Vec<Vector> {
         e.bytes(&[0xa1; 16]);
     });
     let answer = pair(-70_004, |e| {
-        e.raw(&local.statement.outcome.as_ref().map(Answer::encode).unwrap_or_default());
+        e.raw(&local.statement.outcome.answer().map(Answer::encode).unwrap_or_default());
     });
     vec![
         raw(
             "unknown-claim",
             &["R-12"],
             "receipt/unknown-claim",
-            "a claim -70011 that this version does not have",
+            "a claim -70012 that this version does not have",
             with_payload(&local, |b| {
                 recount(
                     b,
                     1,
-                    &pair(-70_011, |e| {
+                    &pair(-70_012, |e| {
                         e.uint(0);
                     }),
                 )

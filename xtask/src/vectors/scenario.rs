@@ -14,8 +14,8 @@ use tally_core::ed25519::SigningKey;
 use tally_core::entry::{Entry, EntryKind, HourBucket};
 use tally_core::note::{KeyName, SignatureType, VerifierKey};
 use tally_core::receipt::{
-    Answer, Bundle, ComputationClaims, Evidence, EvidenceKind, Kind, Openings, Preparation,
-    ProtectedHeader, Refusal, SeedSource, SignedStatement, Statement, key_id,
+    Answer, Bundle, ComputationClaims, Evidence, EvidenceKind, Kind, Openings, Outcome,
+    Preparation, ProtectedHeader, Refusal, SeedSource, SignedStatement, Statement, key_id,
 };
 use tally_core::tlog_proof::TlogProof;
 use tally_core::tree::{self, LeafIndex, NodeId, Nodes, TreeSize};
@@ -156,7 +156,7 @@ impl Scenario {
             kind: Kind::Chat,
             time_ms: MADE_MS,
             request: commit(Field::Request, REQUEST),
-            outcome: Ok(Answer {
+            outcome: Outcome::Answer(Answer {
                 computation: ComputationClaims {
                     arithmetic: ARITHMETIC.into(),
                     model_root: digest("model"),
@@ -233,7 +233,7 @@ impl Scenario {
     /// A refusal: nothing was computed.
     pub(super) fn refusal() -> Self {
         let local = Self::local();
-        let outcome = Err(Refusal { code: "context/length".into() });
+        let outcome = Outcome::Refusal(Refusal { code: "context/length".into() });
         let openings = [(Field::Request, opening(Field::Request, REQUEST))];
         Self {
             accepted_as: "005-refusal",
@@ -246,7 +246,7 @@ impl Scenario {
 
     /// Changes the answer.
     pub(super) fn with_answer(mut self, edit: impl FnOnce(&mut Answer)) -> Self {
-        if let Ok(answer) = &mut self.statement.outcome {
+        if let Outcome::Answer(answer) = &mut self.statement.outcome {
             edit(answer);
         }
         self

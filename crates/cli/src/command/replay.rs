@@ -102,7 +102,7 @@ pub(super) fn compare(
         Some(replayed.map(|()| true).map_err(anyhow::Error::from)),
     );
     let statement = &receipt.statement;
-    if let Ok(answer) = &statement.outcome {
+    if let Some(answer) = statement.outcome.answer() {
         let preparation = &answer.preparation;
         let model = engine.model();
         let template = Digest::of_content(model.template().as_bytes());
@@ -117,7 +117,7 @@ pub(super) fn compare(
     let request = match statement.kind {
         Kind::Chat => opened(Field::Request).map(ChatRequest::parse),
         // What a completion's request looks like is not laid down yet.
-        Kind::Completion => None,
+        Kind::Completion | Kind::Embedding => None,
     };
     note(
         "the input tokens are what template and tokenizer make of the request",

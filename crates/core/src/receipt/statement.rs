@@ -6,6 +6,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
+use super::EmbeddingAnswer;
 use crate::Digest;
 use crate::cbor::{Cbor, CborError, Decoder, Encoder, Key};
 use crate::computation::{ARITHMETIC_ID_BYTES_MAX, FinishReason, SamplingParameters, TOKENS_MAX};
@@ -26,6 +27,7 @@ const PRICE: Key = -70_007;
 const ATTRIBUTION: Key = -70_008;
 const TRACE_ROOT: Key = -70_009;
 const KEYSET: Key = -70_010;
+const EMBEDDING: Key = -70_011;
 
 const NONCE_BYTES_MIN: u64 = 8;
 const NONCE_BYTES_MAX: u64 = 64;
@@ -46,7 +48,7 @@ pub struct Statement {
     /// Commitment to the request body exactly as received.
     pub request: Digest,
     /// What came out, or why nothing did.
-    pub outcome: Result<Answer, Refusal>,
+    pub outcome: Outcome,
     /// Name and version of the issuing software.
     pub software: String,
     /// What the answer costs, if it has a price.
@@ -66,13 +68,27 @@ pub enum Kind {
     Chat,
     /// Plain text to be continued.
     Completion,
+    /// Texts to be turned into vectors.
+    Embedding,
 }
 
 impl Kind {
-    const fn code(self) -> u64 {
+    pub(crate) const fn code(self) -> u64 {
         match self {
             Self::Chat => 1,
             Self::Completion => 2,
+            Self::Embedding => 3,
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
+        match decoder.uint_up_to("kind", 255)? {
+            1 => Ok(Self::Chat),
+            2 => Ok(Self::Completion),
+            3 => Ok(Self::Embedding),
+            found => Err(unknown("kind", found)),
         }
     }
 }
@@ -82,11 +98,62 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Chat => "chat",
             Self::Completion => "completion",
+            Self::Embedding => "embedding",
         })
     }
 }
 
-/// A computed answer.
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Tokens were generated.
+    Answer(Answer),
+    /// Texts were turned into vectors.
+    Embedding(EmbeddingAnswer),
+    /// Nothing was computed, or nothing is stated of it.
+    Refusal(Refusal),
+}
+
+impl Outcome {
+    /// The generated answer, if it is one.
+    #[must_use]
+    pub const fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Embedding(_) | Self::Refusal(_) => None,
+        }
+    }
+
+    /// The embeddings, if it is some.
+    #[must_use]
+    pub const fn embedding(&self) -> Option<&EmbeddingAnswer> {
+        match self {
+            Self::Embedding(embedding) => Some(embedding),
+            Self::Answer(_) | Self::Refusal(_) => None,
+        }
+    }
+
+    /// The refusal, if it is one.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refusal(refusal) => Some(refusal),
+            Self::Answer(_) | Self::Embedding(_) => None,
+        }
+    }
+
+    /// How the effective input came from the request; nothing for a refusal.
+    #[must_use]
+    pub const fn preparation(&self) -> Option<&Preparation> {
+        match self {
+            Self::Answer(answer) => Some(&answer.preparation),
+            Self::Embedding(embedding) => Some(&embedding.preparation),
+            Self::Refusal(_) => None,
+        }
+    }
+}
+
+/// A generated answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What determined the integers, and the integers.
@@ -95,7 +162,7 @@ pub struct Answer {
     pub preparation: Preparation,
     /// Where the seed came from.
     pub seed_source: SeedSource,
-    /// Commitment to the output bytes exactly as delivered.
+    /// Commitment to the response bytes: what the client gets without what speaks of the receipt.
     pub response: Digest,
 }
 
@@ -198,10 +265,12 @@ impl Cbor for Statement {
         encoder.key(TIME_MS).uint(self.time_ms);
         encoder.key(REQUEST).bytes(self.request.as_bytes());
         match &self.outcome {
-            Ok(answer) => answer.encode_into(encoder.key(ANSWER)),
-            Err(refusal) => {
+            Outcome::Answer(answer) => answer.encode_into(encoder.key(ANSWER)),
+            Outcome::Refusal(refusal) => {
                 encoder.key(REFUSAL).map(1).key(1).text(&refusal.code);
             }
+            // Its key comes after all others.
+            Outcome::Embedding(_) => {}
         }
         encoder.key(SOFTWARE).text(&self.software);
         if let Some(price) = &self.price {
@@ -216,6 +285,9 @@ impl Cbor for Statement {
                 encoder.key(key).bytes(digest.as_bytes());
             }
         }
+        if let Outcome::Embedding(embedding) = &self.outcome {
+            embedding.encode_into(encoder.key(EMBEDDING));
+        }
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
@@ -228,20 +300,17 @@ impl Cbor for Statement {
             return Err(CborError::Value { what: "profile", found: 0 });
         }
         map.require(decoder, KIND)?;
-        let kind = match decoder.uint_up_to("kind", 255)? {
-            1 => Kind::Chat,
-            2 => Kind::Completion,
-            found => return Err(unknown("kind", found)),
-        };
+        let kind = Kind::decode_from(decoder)?;
         map.require(decoder, TIME_MS)?;
         let time_ms = decoder.uint()?;
         map.require(decoder, REQUEST)?;
         let request = decoder.digest("request commitment")?;
         let outcome = if map.optional(decoder, ANSWER)? {
-            Ok(Answer::decode_from(decoder)?)
+            Some(Outcome::Answer(Answer::decode_from(decoder)?))
+        } else if map.optional(decoder, REFUSAL)? {
+            Some(Outcome::Refusal(decode_refusal(decoder)?))
         } else {
-            map.require(decoder, REFUSAL)?;
-            Err(decode_refusal(decoder)?)
+            None
         };
         map.require(decoder, SOFTWARE)?;
         let software = decoder.text("software", TEXT_BYTES_MAX)?.into();
@@ -253,6 +322,16 @@ impl Cbor for Statement {
         let attribution = digest(ATTRIBUTION, "attribution digest")?;
         let trace_root = digest(TRACE_ROOT, "trace root")?;
         let keyset = digest(KEYSET, "keyset digest")?;
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None if map.optional(decoder, EMBEDDING)? => {
+                Outcome::Embedding(EmbeddingAnswer::decode_from(decoder)?)
+            }
+            None => {
+                map.end(decoder)?;
+                return Err(CborError::MissingKey { map: "statement", key: ANSWER });
+            }
+        };
         map.end(decoder)?;
         Ok(Self {
             id,
@@ -434,7 +513,10 @@ fn decode_price(decoder: &mut Decoder<'_>) -> Result<Price, CborError> {
     Ok(Price { asset, amount })
 }
 
-fn decode_count(decoder: &mut Decoder<'_>, what: &'static str) -> Result<u32, CborError> {
+pub(super) fn decode_count(
+    decoder: &mut Decoder<'_>,
+    what: &'static str,
+) -> Result<u32, CborError> {
     let count = decoder.uint_up_to(what, TOKENS_MAX)?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }

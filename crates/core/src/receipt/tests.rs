@@ -24,7 +24,7 @@ fn statement() -> Statement {
         kind: Kind::Chat,
         time_ms: 1_790_000_000_000,
         request: digest(3),
-        outcome: Ok(Answer {
+        outcome: Outcome::Answer(Answer {
             computation: ComputationClaims {
                 arithmetic: "ra-1-draft.1".into(),
                 model_root: digest(4),
@@ -85,7 +85,7 @@ fn statements_with_and_without_their_optional_claims_round_trip() {
     let full = statement();
     let bare = Statement {
         nonce: None,
-        outcome: Err(Refusal { code: "context/length".into() }),
+        outcome: Outcome::Refusal(Refusal { code: "context/length".into() }),
         price: None,
         attribution: None,
         trace_root: None,
@@ -129,7 +129,8 @@ fn the_limits_are_those_of_the_specification() {
 fn kinds_are_shown_in_words() {
     assert_eq!(EvidenceKind::Inclusion.to_string(), "log inclusion");
     assert_eq!(EvidenceKind::Unknown(77).to_string(), "unknown kind 77");
-    assert_eq!([Kind::Chat, Kind::Completion].map(|kind| kind.to_string()), ["chat", "completion"]);
+    let kinds = [Kind::Chat, Kind::Completion, Kind::Embedding];
+    assert_eq!(kinds.map(|kind| kind.to_string()), ["chat", "completion", "embedding"]);
 }
 
 #[test]
@@ -145,10 +146,10 @@ fn evidence_at_its_limit_is_read_and_one_byte_more_is_rejected() {
 #[test]
 fn labels_and_codes_never_change() {
     let answer = |seed_source, adjustments| {
-        let mut answer = statement().outcome.unwrap();
+        let mut answer = statement().outcome.answer().unwrap().clone();
         answer.seed_source = seed_source;
         answer.preparation.adjustments = adjustments;
-        Ok(answer)
+        Outcome::Answer(answer)
     };
     let adjustments = vec![
         Adjustment::Added("a".into()),
@@ -158,7 +159,7 @@ fn labels_and_codes_never_change() {
     let variants = [
         statement(),
         Statement { kind: Kind::Completion, ..statement() },
-        Statement { outcome: Err(Refusal { code: "a/b".into() }), ..statement() },
+        Statement { outcome: Outcome::Refusal(Refusal { code: "a/b".into() }), ..statement() },
         Statement { outcome: answer(SeedSource::Client, adjustments), ..statement() },
         Statement { outcome: answer(SeedSource::Issuer, vec![]), ..statement() },
     ];
@@ -170,6 +171,59 @@ fn labels_and_codes_never_change() {
         Digest::of_content(&all).to_string(),
         "3f96a6184374fa0a800d1f275b18022000f395c86548b4e02d42225cf22f8194"
     );
+}
+
+fn embedding() -> Statement {
+    let Some(answer) = statement().outcome.answer().cloned() else { return statement() };
+    let claims = EmbeddingClaims {
+        arithmetic: "ra-1-draft.1".into(),
+        model_root: digest(4),
+        input: digest(5),
+        input_count: 9,
+        output: digest(7),
+        vector_count: 2,
+    };
+    let outcome = Outcome::Embedding(EmbeddingAnswer {
+        computation: claims,
+        preparation: Preparation { template: None, ..answer.preparation },
+        response: digest(10),
+    });
+    Statement { kind: Kind::Embedding, outcome, ..statement() }
+}
+
+#[test]
+fn embeddings_controls_and_penalties_round_trip_under_their_own_labels() {
+    let mut controlled = statement().outcome.answer().unwrap().clone();
+    controlled.computation.controls = Some(digest(14));
+    controlled.computation.finish = FinishReason::StopString;
+    controlled.computation.parameters.presence_penalty = SignedMicro::from_millionths(-1);
+    controlled.computation.parameters.frequency_penalty = SignedMicro::from_millionths(2_000_000);
+    let controlled = Statement { outcome: Outcome::Answer(controlled), ..statement() };
+    let all: Vec<u8> =
+        [embedding(), controlled.clone()].iter().flat_map(Statement::encode).collect();
+    for statement in [embedding(), controlled] {
+        assert_eq!(Statement::parse(&statement.encode()), Ok(statement));
+    }
+    assert_eq!(
+        Digest::of_content(&all).to_string(),
+        "1e0582081ba3c3ff47f5ff0c12f838a41b877731aabdab05a5639b3a9d317da4"
+    );
+}
+
+#[test]
+fn a_statement_has_exactly_one_outcome() {
+    let bytes = embedding().encode();
+    let label = [0x3a, 0, 1, 0x11, 0x7a];
+    let tail = bytes.windows(5).position(|window| window == label).unwrap();
+    let mut both = statement().encode();
+    both[0] += 1;
+    both.extend_from_slice(&bytes[tail..]);
+    let expected = CborError::UnknownKey { map: "statement", key: -70_011 };
+    assert_eq!(Statement::parse(&both), Err(expected));
+    let mut neither = bytes[..tail].to_vec();
+    neither[0] -= 1;
+    let expected = CborError::MissingKey { map: "statement", key: -70_004 };
+    assert_eq!(Statement::parse(&neither), Err(expected));
 }
 
 #[test]

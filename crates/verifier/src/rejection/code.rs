@@ -5,7 +5,7 @@ use tally_core::{cbor::CborError, tree::TreeError};
 use super::Rejection;
 use crate::policy::PolicyError;
 
-const OWN_CODES: [&str; 66] = [
+const OWN_CODES: [&str; 72] = [
     "receipt/truncated",
     "receipt/type",
     "receipt/not-shortest",
@@ -29,6 +29,8 @@ const OWN_CODES: [&str; 66] = [
     "receipt/stop-order",
     "receipt/output-above-max",
     "receipt/stop-without-token",
+    "receipt/stop-string-without-controls",
+    "receipt/outcome-kind",
     "receipt/seed-without-nonce",
     "receipt/evidence-digest",
     "receipt/evidence-twice",
@@ -36,6 +38,10 @@ const OWN_CODES: [&str; 66] = [
     "receipt/opening",
     "receipt/output-chain",
     "receipt/opened-tokens",
+    "receipt/opened-vectors",
+    "receipt/vector-count",
+    "receipt/opened-controls",
+    "receipt/no-stop-string",
     "receipt/seed-length",
     "receipt/input-count",
     "receipt/output-count",
@@ -109,6 +115,12 @@ impl Rejection {
             Self::Opening { .. } => "receipt/opening",
             Self::OutputChain { .. } => "receipt/output-chain",
             Self::OpenedTokens { .. } => "receipt/opened-tokens",
+            Self::StopStringWithoutControls { .. } => "receipt/stop-string-without-controls",
+            Self::OutcomeKind { .. } => "receipt/outcome-kind",
+            Self::OpenedVectors { .. } => "receipt/opened-vectors",
+            Self::VectorCount { .. } => "receipt/vector-count",
+            Self::OpenedControls { .. } => "receipt/opened-controls",
+            Self::NoStopString => "receipt/no-stop-string",
             Self::SeedLength { .. } => "receipt/seed-length",
             Self::InputCount { .. } => "receipt/input-count",
             Self::OutputCount { .. } => "receipt/output-count",

@@ -6,7 +6,10 @@ use alloc::{
     vec::Vec,
 };
 
-use tally_core::receipt::{Adjustment, Answer, SeedSource, Statement};
+use tally_core::{
+    computation::SignedMicro,
+    receipt::{Adjustment, Answer, EmbeddingAnswer, Outcome, Preparation, SeedSource, Statement},
+};
 
 use super::{Claim, join};
 use crate::time::UnixTime;
@@ -17,8 +20,9 @@ pub(super) fn of(statement: &Statement) -> Vec<Claim> {
     claims.add("kind", statement.kind.to_string());
     claims.add("software", statement.software.clone());
     match &statement.outcome {
-        Ok(answer) => claims.answer(answer),
-        Err(refusal) => claims.add("refused", refusal.code.clone()),
+        Outcome::Answer(answer) => claims.answer(answer),
+        Outcome::Embedding(embedding) => claims.embedding(embedding),
+        Outcome::Refusal(refusal) => claims.add("refused", refusal.code.clone()),
     }
     if let Some(price) = &statement.price {
         claims.add("price", format!("{} · 10⁻⁹ {}", price.amount, price.asset));
@@ -56,17 +60,38 @@ impl Claims {
         self.add("top p", parameters.top_p.to_string());
         self.add("stop tokens", join(&parameters.stop_tokens));
         self.add("choice", parameters.choice.to_string());
+        for (name, penalty) in [
+            ("presence penalty", parameters.presence_penalty),
+            ("frequency penalty", parameters.frequency_penalty),
+        ] {
+            if penalty != SignedMicro::ZERO {
+                self.add(name, penalty.to_string());
+            }
+        }
         let source = match answer.seed_source {
             SeedSource::Client => "the client's",
             SeedSource::Derived => "derived from nonce and input",
             SeedSource::Issuer => "the issuer's",
         };
         self.add("seed", source.into());
-        self.add("tokenizer", answer.preparation.tokenizer.to_string());
-        if let Some(template) = answer.preparation.template {
+        self.preparation(&answer.preparation);
+    }
+
+    fn embedding(&mut self, embedding: &EmbeddingAnswer) {
+        let computation = &embedding.computation;
+        self.add("model root", computation.model_root.to_string());
+        self.add("arithmetic", computation.arithmetic.clone());
+        self.add("input tokens", computation.input_count.to_string());
+        self.add("vectors", computation.vector_count.to_string());
+        self.preparation(&embedding.preparation);
+    }
+
+    fn preparation(&mut self, preparation: &Preparation) {
+        self.add("tokenizer", preparation.tokenizer.to_string());
+        if let Some(template) = preparation.template {
             self.add("chat template", template.to_string());
         }
-        for adjustment in &answer.preparation.adjustments {
+        for adjustment in &preparation.adjustments {
             let (name, text) = match adjustment {
                 Adjustment::Added(text) => ("added", text),
                 Adjustment::Dropped(text) => ("dropped", text),

@@ -2,7 +2,7 @@
 
 use alloc::{borrow::ToOwned as _, string::ToString as _};
 
-use tally_core::receipt::Statement;
+use tally_core::receipt::{Answer, EmbeddingAnswer, Outcome, Statement};
 
 use super::{
     Findings,
@@ -46,8 +46,15 @@ fn appraise_model(
     policy: &Policy,
     findings: &mut Findings,
 ) -> Result<(), Rejection> {
-    let Ok(answer) = &statement.outcome else { return Ok(()) };
-    let root = answer.computation.model_root;
+    let (root, id) = match &statement.outcome {
+        Outcome::Answer(Answer { computation, .. }) => {
+            (computation.model_root, &computation.arithmetic)
+        }
+        Outcome::Embedding(EmbeddingAnswer { computation, .. }) => {
+            (computation.model_root, &computation.arithmetic)
+        }
+        Outcome::Refusal(_) => return Ok(()),
+    };
     match policy.models() {
         Accepted::Any => findings.miss(Gap::AnyModel),
         Accepted::Listed(roots) if roots.contains(&root) => {
@@ -55,7 +62,6 @@ fn appraise_model(
         }
         Accepted::Listed(_) => return Err(Rejection::Model { found: root }),
     }
-    let id = &answer.computation.arithmetic;
     match policy.arithmetics() {
         Accepted::Any => findings.miss(Gap::AnyArithmetic),
         Accepted::Listed(ids) if ids.contains(id) => {

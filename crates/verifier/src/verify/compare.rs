@@ -34,12 +34,12 @@ pub(super) fn compare(
         }
     }
     let Some(response) = expected.response else {
-        if receipt.statement.outcome.is_ok() {
+        if receipt.statement.outcome.refusal().is_none() {
             findings.miss(Gap::ResponseNotGiven);
         }
         return Ok(());
     };
-    if let Err(refusal) = &receipt.statement.outcome {
+    if let Some(refusal) = receipt.statement.outcome.refusal() {
         return Err(Rejection::ResponseOfRefusal { code: refusal.code.clone() });
     }
     if let Some((expected, found)) = difference(receipt, Field::Response, response)? {

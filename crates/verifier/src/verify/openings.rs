@@ -6,8 +6,11 @@ use tally_core::{
     Digest,
     cbor::Cbor as _,
     commitment::{Field, Opening, OutputChain},
-    computation::{Controls, FinishReason, TokenId, derived_seed, tokens_from_bytes},
-    receipt::{Answer, Openings, SeedSource, Statement},
+    computation::{
+        Controls, FinishReason, TokenId, derived_seed, inputs_from_bytes, tokens_from_bytes,
+        vectors_from_bytes,
+    },
+    receipt::{Answer, EmbeddingAnswer, Openings, Outcome, SeedSource, Statement},
 };
 
 use super::{Findings, shown};
@@ -22,28 +25,38 @@ pub(super) fn verify(
     if let Some(opening) = openings.get(&Field::Request) {
         verify_commitment(Field::Request, opening, &statement.request)?;
     }
+    let foreign = openings.keys().find(|field| !is_committed(&statement.outcome, **field));
+    if let Some(field) = foreign {
+        return Err(Rejection::OpeningWithoutClaim { field: *field });
+    }
     match &statement.outcome {
-        Ok(answer) => verify_answer(openings, statement, answer, findings)?,
-        Err(_) => {
-            let foreign = openings.keys().find(|field| **field != Field::Request);
-            if let Some(field) = foreign {
-                return Err(Rejection::OpeningWithoutClaim { field: *field });
-            }
-        }
+        Outcome::Answer(answer) => verify_answer(openings, statement, answer, findings)?,
+        Outcome::Embedding(embedding) => verify_embedding(openings, embedding, findings)?,
+        Outcome::Refusal(_) => {}
     }
     for field in Field::ALL {
-        let is_committed = match (&statement.outcome, field) {
-            (_, Field::Request) => true,
-            (Ok(answer), Field::Controls) => answer.computation.controls.is_some(),
-            (outcome, _) => outcome.is_ok(),
-        };
         match openings.contains_key(&field) {
             true => findings.establish(Established::Opened(field)),
-            false if is_committed => findings.miss(Gap::NotOpened(field)),
+            false if is_committed(&statement.outcome, field) => {
+                findings.miss(Gap::NotOpened(field));
+            }
             false => {}
         }
     }
     Ok(())
+}
+
+/// Whether a statement with this outcome commits to a field.
+fn is_committed(outcome: &Outcome, field: Field) -> bool {
+    match (outcome, field) {
+        (_, Field::Request) => true,
+        (Outcome::Refusal(_), _) => false,
+        (_, Field::Response | Field::Input | Field::Output) => true,
+        (outcome, Field::Seed) => outcome.answer().is_some(),
+        (outcome, Field::Controls) => {
+            outcome.answer().is_some_and(|answer| answer.computation.controls.is_some())
+        }
+    }
 }
 
 fn verify_answer(
@@ -71,12 +84,8 @@ fn verify_answer(
     if let Some(opening) = openings.get(&Field::Output) {
         verify_output(opening, answer)?;
     }
-    if let Some(opening) = openings.get(&Field::Controls) {
-        let field = Field::Controls;
-        let expected = claims.controls.ok_or(Rejection::OpeningWithoutClaim { field })?;
-        verify_commitment(field, opening, &expected)?;
-        Controls::parse(&opening.value)
-            .map_err(|cause| Rejection::OpenedTokens { field, cause })?;
+    if let (Some(opening), Some(controls)) = (openings.get(&Field::Controls), &claims.controls) {
+        verify_controls(opening, controls, claims.finish)?;
     }
     let seed = match openings.get(&Field::Seed) {
         None => None,
@@ -125,6 +134,57 @@ fn verify_output(opening: &Opening, answer: &Answer) -> Result<(), Rejection> {
     if matches!(claims.finish, FinishReason::Stop) && !stops.contains(last) {
         return Err(Rejection::StopNotLast { last: *last });
     }
+    Ok(())
+}
+
+/// Verifies that the opened controls are controls, and hold a stop string where one was completed.
+fn verify_controls(
+    opening: &Opening,
+    expected: &Digest,
+    finish: FinishReason,
+) -> Result<(), Rejection> {
+    verify_commitment(Field::Controls, opening, expected)?;
+    let controls =
+        Controls::parse(&opening.value).map_err(|cause| Rejection::OpenedControls { cause })?;
+    if matches!(finish, FinishReason::StopString) && controls.stop.is_empty() {
+        return Err(Rejection::NoStopString);
+    }
+    Ok(())
+}
+
+/// Verifies the openings of embeddings: as many texts as vectors, as many tokens as is stated.
+fn verify_embedding(
+    openings: &Openings,
+    embedding: &EmbeddingAnswer,
+    findings: &mut Findings,
+) -> Result<(), Rejection> {
+    let claims = &embedding.computation;
+    if let Some(opening) = openings.get(&Field::Response) {
+        verify_commitment(Field::Response, opening, &embedding.response)?;
+    }
+    let count = |field, found: usize| match u32::try_from(found) == Ok(claims.vector_count) {
+        true => Ok(()),
+        false => Err(Rejection::VectorCount { field, expected: claims.vector_count, found }),
+    };
+    if let Some(opening) = openings.get(&Field::Input) {
+        let field = Field::Input;
+        verify_commitment(field, opening, &claims.input)?;
+        let inputs = inputs_from_bytes(&opening.value)
+            .map_err(|cause| Rejection::OpenedTokens { field, cause })?;
+        let (expected, found) = (claims.input_count, inputs.iter().map(Vec::len).sum());
+        if u32::try_from(found) != Ok(expected) {
+            return Err(Rejection::InputCount { expected, found });
+        }
+        count(field, inputs.len())?;
+    }
+    if let Some(opening) = openings.get(&Field::Output) {
+        verify_commitment(Field::Output, opening, &claims.output)?;
+        let vectors = vectors_from_bytes(&opening.value)
+            .map_err(|cause| Rejection::OpenedVectors { cause })?;
+        count(Field::Output, vectors.len())?;
+    }
+    findings.miss(Gap::InputOfRequest);
+    findings.miss(Gap::ResponseOfOutput);
     Ok(())
 }
 
