@@ -25,7 +25,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<Rotation, SourceError> {
     let nested = parameters.decimal("rope_theta")?;
     let scaling = scaling_of(&mut parameters)?;
     parameters.refuse_unless("partial_rotary_factor", &["1", "1.0"], "1")?;
-    parameters.refuse_rest(&[])?;
+    parameters.refuse_rest(&[], &[])?;
     Ok(Rotation { theta: nested.or(theta).unwrap_or(default), scaling })
 }
 

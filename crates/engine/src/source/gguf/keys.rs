@@ -181,6 +181,15 @@ impl<'a> Keys<'a> {
     }
 
     fn refuse_features(&mut self) -> Result<(), GgufError> {
+        let key = "general.type";
+        if let Some(found) = self.text(key)?.filter(|found| *found != "model") {
+            return Err(refused(key, found, "model"));
+        }
+        self.whole("split.count", 0, 1)?;
+        let key = "tokenizer.ggml.add_eos_token";
+        if self.switch(key)? == Some(true) {
+            return Err(refused(key, "true", "false"));
+        }
         let key = self.own("attention.causal");
         if self.switch(&key)? == Some(false) {
             return Err(refused(&key, "false", "true"));
