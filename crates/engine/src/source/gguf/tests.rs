@@ -391,6 +391,7 @@ fn keys_missing_unknown_or_out_of_range_are_refused_by_name() {
         ("general.type", Some(text("adapter")), "adapter, expected model"),
         ("split.count", Some(Written::U32(2)), "= 2, expected 0 to 1"),
         ("tokenizer.ggml.add_eos_token", Some(Written::Switch(true)), "true, expected false"),
+        ("llama.rope.scale_linear", Some(Written::Float(0.5)), "5e-1, expected a number of at"),
         ("llama.logit_scale", Some(Written::Float(2.0)), "is not known"),
         ("general.alignment", Some(Written::U32(24)), "expected a power of two"),
         ("tokenizer.ggml.model", Some(text("bert")), "expected gpt2 or llama"),

@@ -200,6 +200,16 @@ fn rotations_are_read_in_both_spellings() {
             "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"x\": 1}",
             "x = 1, a field that",
         ),
+        ("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0.5}", "factor = 5e-1, only a"),
+        (
+            "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \
+             \"high_freq_factor\": 4}",
+            "high_freq_factor = 4, only a number above low_freq_factor",
+        ),
+        (
+            "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 65537}",
+            "low_freq_factor = 65537, only",
+        ),
         ("\"rope_scaling\": {}, \"rope_parameters\": {}", "one of the two"),
     ] {
         let error = with(fields).unwrap_err().to_string();
