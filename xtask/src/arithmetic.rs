@@ -90,7 +90,12 @@ fn files() -> Result<BTreeMap<String, String>> {
 
 /// A file's text: one line for each case.
 fn text(operation: &str, clauses: &[&str], what: &str, cases: &[Value]) -> String {
-    let lines: Vec<String> = cases.iter().map(Value::to_string).collect();
+    let sorted = |case: &Value| {
+        let mut case = case.clone();
+        case.sort_all_objects();
+        case.to_string()
+    };
+    let lines: Vec<String> = cases.iter().map(sorted).collect();
     let head = format!(
         "{{\n\"operation\": {},\n\"clauses\": {},\n\"what\": {},\n",
         json!(operation),

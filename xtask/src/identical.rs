@@ -17,7 +17,7 @@ use tally_core::computation::{Controls, Micro, SamplingParameters, SignedMicro};
 use tally_core::receipt::{Kind, Preparation, SeedSource};
 use tally_engine::generate::{GenerateRequest, Generated, generate, generate_batch};
 use tally_engine::replay::replay;
-use tally_engine::{ARITHMETIC, Engine, Kernels, Model};
+use tally_engine::{ARITHMETIC, Engine, Kernels, Language, Model};
 use tally_issuer::{Admission, Draft, Prepared};
 
 use crate::repo::{Repo, stdout};
@@ -130,7 +130,8 @@ fn one_way(
         true => batched(engine, &request)?,
     };
     let draft = draft(engine, &request, &generated)?;
-    replay(engine, &draft.computation(generated.finish), &mut |_, _| ())?;
+    let language = Language::of(engine.model())?;
+    replay(engine, &language, &draft.computation(generated.finish), &mut |_, _| ())?;
     let (statement, _) = draft.finish(generated.finish, b"response")?;
     let answer = statement.outcome.answer().context("the request was refused")?;
     let mut bytes = answer.computation.encode();

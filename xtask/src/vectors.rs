@@ -103,6 +103,7 @@ fn write(folder: &str, vector: &Vector, files: &mut BTreeMap<String, Vec<u8>>) {
         expected.insert((*field).to_owned(), Value::String(value));
     }
     if !expected.is_empty() {
+        expected.sort_keys();
         put("expected.json", pretty(&Value::Object(expected)));
     }
     let mut case = json!({ "clause": vector.clauses, "what": vector.what });
@@ -116,6 +117,7 @@ fn write(folder: &str, vector: &Vector, files: &mut BTreeMap<String, Vec<u8>>) {
             case["differs_from"] = json!(format!("accept/{differs_from}"));
         }
     }
+    case.sort_all_objects();
     put("case.json", pretty(&case));
 }
 

@@ -10,16 +10,16 @@ use tally_core::{
     receipt::{Kind, Openings, Preparation, Statement},
 };
 use tally_engine::{
-    ARITHMETIC, Engine,
+    ARITHMETIC, Engine, Language,
     generate::{CHUNK_LEN, GenerateRequest, generate},
+    template::ChatOptions,
 };
 use tally_issuer::{Admission, Draft, Issued, Node, Prepared, choose_seed, refuse};
 
 use crate::{
     context::now_ms,
     home::random,
-    language::Language,
-    request::{ChatRequest, Turn},
+    request::{ChatRequest, Turn, messages_of},
 };
 
 /// Name and version that a statement carries.
@@ -67,7 +67,8 @@ impl Answerer<'_> {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Outcome> {
         let admission = admit(request, nonce)?;
-        let input = self.language.encode_chat(&request.messages)?;
+        let input =
+            self.language.encode_chat(&messages_of(&request.messages)?, &ChatOptions::default())?;
         let limit = self.engine.model().context_len() as usize;
         if input.len() >= limit {
             let found = input.len();
@@ -94,15 +95,15 @@ impl Answerer<'_> {
         mut draft: Draft,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Outcome> {
-        let mut stream = self.language.stream();
+        let mut stream = self.language.stream(&[]);
         let (mut text, mut first, mut failure) = (String::new(), None, None);
         let generated = generate(self.engine, task, &mut |token| {
             first.get_or_insert_with(Instant::now);
             draft.append(token);
             match stream.push(token) {
                 Ok(piece) => {
-                    text.push_str(&piece);
-                    on_text(&piece)
+                    text.push_str(&piece.text);
+                    on_text(&piece.text)
                 }
                 Err(error) => {
                     failure = Some(error);
@@ -113,7 +114,7 @@ impl Answerer<'_> {
         let decode_micros = first.map_or(0, |first| first.elapsed().as_micros());
         let generated = match (generated, failure) {
             (Ok(generated), None) => generated,
-            (Ok(_), Some(error)) => return self.refuse_midway(draft, error),
+            (Ok(_), Some(error)) => return self.refuse_midway(draft, error.into()),
             (Err(error), _) => return self.refuse_midway(draft, error.into()),
         };
         let rest = stream.finish();
@@ -171,7 +172,7 @@ fn prepare(
     Ok(Prepared {
         arithmetic: ARITHMETIC.into(),
         model_root: model.root(),
-        parameters: request.parameters(language.stop_tokens()),
+        parameters: request.parameters(language.stop_tokens().to_vec()),
         input,
         controls: Controls::default(),
         seed,

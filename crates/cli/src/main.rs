@@ -8,7 +8,6 @@ mod args;
 mod command;
 mod context;
 mod home;
-mod language;
 mod models;
 mod node;
 mod output;

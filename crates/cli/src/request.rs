@@ -3,10 +3,11 @@
 //! The receipt commits to these bytes, so that whoever holds them can derive the effective input
 //! again. Numbers that matter are decimals in the text and never become floats.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tally_core::computation::{Micro, SamplingParameters, SignedMicro, TokenId};
+use tally_engine::template::{Message, Role};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -86,6 +87,17 @@ impl ChatRequest {
             seed: body.seed,
         })
     }
+}
+
+/// The messages that a chat template renders.
+pub(crate) fn messages_of(turns: &[Turn]) -> Result<Vec<Message>> {
+    let message = |turn: &Turn| match Role::parse(&turn.role) {
+        Some(role) => Ok(Message::new(role, turn.content.as_str())),
+        None => {
+            bail!("`{}` is no role: expected system, user, assistant or tool", turn.role)
+        }
+    };
+    turns.iter().map(message).collect()
 }
 
 /// The body as JSON has it. Unknown fields are refused: they might have asked for something else.

@@ -3,6 +3,7 @@
 use tally_core::cbor::CborError;
 use thiserror::Error;
 
+use crate::language::LanguageError;
 use crate::sampler::SamplerError;
 
 /// Why the engine refused.
@@ -55,6 +56,9 @@ pub enum EngineError {
     /// The sampler refused its parameters.
     #[error("sampler: {0}")]
     Sampler(#[from] SamplerError),
+    /// A control that the model's language refuses, or a grammar that cannot go on.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// A sequence that another model began.
     #[error("the sequence was begun by another model")]
     ForeignSequence,

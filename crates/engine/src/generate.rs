@@ -10,7 +10,7 @@ use tally_core::computation::{FinishReason, SamplingParameters, TOKENS_MAX};
 use tally_core::philox::SamplerKey;
 
 use crate::error::EngineError;
-use crate::sampler::{self, SamplerScratch};
+use crate::sampler::{self, Adjustments, SamplerScratch};
 use crate::session::{Engine, Sequence};
 
 #[cfg(test)]
@@ -194,7 +194,15 @@ impl<'a> Task<'a> {
         let configuration = engine.model().configuration();
         let position = position(self.request.input.len() + self.output.len());
         let bits = configuration.logit_bits;
-        match sampler::sample(logits, bits, parameters, self.key, position, scratch) {
+        match sampler::sample(
+            logits,
+            bits,
+            parameters,
+            &Adjustments::NONE,
+            self.key,
+            position,
+            scratch,
+        ) {
             Err(error) => self.end = Some(Err(error.into())),
             Ok(token) => {
                 self.output.push(token);

@@ -2,7 +2,8 @@
 //!
 //! A token is a function of the logits, the seed and its position, and the logits are a function
 //! of the tokens before. So the stated output is fed back in chunks, and each of its tokens is
-//! compared with the one drawn: the same answer as generating anew, at the speed of a prompt.
+//! compared with the one drawn: the same answer as generating anew, at the speed of a prompt. What a
+//! grammar allows is computed again too, token by token.
 
 use thiserror::Error;
 
@@ -12,8 +13,10 @@ use tally_core::philox::SamplerKey;
 
 use crate::error::EngineError;
 use crate::generate::{CHUNK_LEN, appraise, end_of, position};
+use crate::language::{Language, LanguageError};
 use crate::sampler::{self, SamplerScratch};
 use crate::session::{Engine, Span, Wanted};
+use crate::steering::Steering;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +60,12 @@ pub enum ReplayMismatch {
         /// The stop token.
         token: u32,
     },
+    /// Output goes on after a stop string.
+    #[error("output token {index} completes a stop string, yet the output goes on")]
+    AfterStopString {
+        /// Index in the output.
+        index: u32,
+    },
     /// The first token that differs.
     #[error("output token {index} is {found}, the computation yields {expected}")]
     Token {
@@ -82,6 +91,8 @@ pub enum ReplayMismatch {
 
 /// Computes `computation` again; `on_progress` gets the tokens computed and their total.
 ///
+/// `language` is that of the engine's model; stop strings and grammars are read by it.
+///
 /// That a client went away cannot be computed: `cancelled` is accepted where nothing else ends the
 /// output.
 ///
@@ -89,11 +100,13 @@ pub enum ReplayMismatch {
 /// The first difference, in the order of [`ReplayMismatch`]'s variants for what needs no model.
 pub fn replay(
     engine: &Engine,
+    language: &Language,
     computation: &Computation,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(), ReplayMismatch> {
-    appraise_statement(engine, computation)?;
-    let Computation { input, output, parameters, seed, .. } = computation;
+    appraise_statement(engine, language, computation)?;
+    let Computation { input, output, parameters, controls, seed, .. } = computation;
+    let mut steering = Steering::new(language, controls).map_err(EngineError::from)?;
     let configuration = engine.model().configuration();
     let key = SamplerKey::from_seed(seed);
     let text: Vec<u32> = input.iter().chain(output).copied().collect();
@@ -113,12 +126,15 @@ pub fn replay(
         engine.extend(&mut [span], &mut logits)?;
         for (at, logits) in (first..).zip(&logits) {
             let bits = configuration.logit_bits;
-            let drawn = sampler::sample(logits, bits, parameters, key, position(at), &mut scratch);
+            let own = steering.adjustments(controls).map_err(EngineError::from)?;
+            let place = position(at);
+            let drawn = sampler::sample(logits, bits, parameters, &own, key, place, &mut scratch);
             let expected = drawn.map_err(EngineError::from)?;
             if expected != text[at] {
                 let index = position(at - input.len());
                 return Err(ReplayMismatch::Token { index, expected, found: text[at] });
             }
+            steering.accept(expected).map_err(EngineError::from)?;
         }
         on_progress(sequence.len(), fed.len());
     }
@@ -126,7 +142,11 @@ pub fn replay(
 }
 
 /// Everything that can be compared without computing.
-fn appraise_statement(engine: &Engine, computation: &Computation) -> Result<(), ReplayMismatch> {
+fn appraise_statement(
+    engine: &Engine,
+    language: &Language,
+    computation: &Computation,
+) -> Result<(), ReplayMismatch> {
     if computation.arithmetic != crate::ARITHMETIC {
         let found = computation.arithmetic.clone();
         return Err(ReplayMismatch::Arithmetic { expected: crate::ARITHMETIC, found });
@@ -150,10 +170,36 @@ fn appraise_statement(engine: &Engine, computation: &Computation) -> Result<(), 
     if let Some(at) = inner.iter().position(|token| parameters.stop_tokens.contains(token)) {
         return Err(ReplayMismatch::AfterStop { index: position(at), token: inner[at] });
     }
-    let end = end_of(parameters, input.len(), output, context);
+    let stopped_at = stopped_at(language, computation).map_err(EngineError::from)?;
+    if let Some(at) = stopped_at.filter(|at| at + 1 < output.len()) {
+        return Err(ReplayMismatch::AfterStopString { index: position(at) });
+    }
+    let end = match end_of(parameters, input.len(), output, context) {
+        Some(FinishReason::Stop) => Some(FinishReason::Stop),
+        _ if stopped_at.is_some() => Some(FinishReason::StopString),
+        end => end,
+    };
     let (expected, found) = (end.unwrap_or(FinishReason::Cancelled), computation.finish);
     if found != expected {
         return Err(ReplayMismatch::Finish { expected, found });
     }
     Ok(())
+}
+
+/// The index of the first output token after which the output contains a stop string.
+fn stopped_at(
+    language: &Language,
+    computation: &Computation,
+) -> Result<Option<usize>, LanguageError> {
+    let stops = &computation.controls.stop;
+    if stops.is_empty() {
+        return Ok(None);
+    }
+    let mut stream = language.stream(stops);
+    for (at, token) in computation.output.iter().enumerate() {
+        if stream.push(*token)?.is_stopped {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
 }

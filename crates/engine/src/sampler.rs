@@ -1,8 +1,8 @@
-//! Sampling in integers: temperature, then top-k, then top-p, then Gumbel-max
-//! (`spec/arithmetic.md`, Sampling).
+//! Sampling in integers: what a request adds to logits and forbids, then temperature, then top-k,
+//! then top-p, then Gumbel-max (`spec/arithmetic.md`, Sampling).
 //!
-//! The token is a function of (logits, fraction bits, parameters, key, position) alone. The draw
-//! maximises logit/T + g with one Gumbel variate g per token, made from the Philox word of
+//! The token is a function of (logits, fraction bits, parameters, adjustments, key, position) alone.
+//! The draw maximises logit/T + g with one Gumbel variate g per token, made from the Philox word of
 //! (position, token, choice): so tokens can be left out or taken in any order without moving the
 //! others' words. Nothing is divided: the comparison is of g·T·2^a against (max − logit)·10^6·2^24
 //! over the integers, with T in millionths and a the logits' fraction bits, so the only rounding of
@@ -10,14 +10,21 @@
 
 use thiserror::Error;
 
-use tally_core::computation::{Micro, SamplingParameters, TEMPERATURE_MAX, TokenId};
+use tally_core::computation::{
+    Micro, PENALTY_MAX, SamplingParameters, SignedMicro, TEMPERATURE_MAX, TokenId,
+};
 pub use tally_core::philox::SamplerKey;
 
+mod adjust;
 pub mod gumbel;
+pub mod logprobs;
 pub mod tables;
 #[cfg(test)]
 mod tests;
 pub mod weight;
+
+pub use adjust::{Adjustments, LOGIT_MAX};
+pub use logprobs::{LOGPROBS_MAX, LogProbability, TokenLogprobs};
 
 use gumbel::GUMBEL_FRACTION_BITS;
 use weight::WeightScale;
@@ -57,18 +64,60 @@ pub enum SamplerError {
         /// The value.
         found: Micro,
     },
+    /// A bias beyond its range.
+    #[error("the bias of token {token} is {found}, at most 100 in magnitude is allowed")]
+    Bias {
+        /// The token.
+        token: TokenId,
+        /// Its bias.
+        found: SignedMicro,
+    },
+    /// Biases that are not in strictly increasing order of their tokens.
+    #[error("the bias of token {token} is not behind those of lower tokens")]
+    BiasOrder {
+        /// The first token out of order.
+        token: TokenId,
+    },
+    /// A penalty beyond its range.
+    #[error("a penalty is {found}, at most 2 in magnitude is allowed")]
+    Penalty {
+        /// The penalty.
+        found: SignedMicro,
+    },
+    /// A token without a logit has a bias, a count, or is asked for.
+    #[error("token id {found} is not in the vocabulary of {count}")]
+    Token {
+        /// The token.
+        found: TokenId,
+        /// How many logits there are.
+        count: usize,
+    },
+    /// No token is allowed.
+    #[error("none of {count} tokens is allowed")]
+    NothingAllowed {
+        /// How many logits there are.
+        count: usize,
+    },
+    /// More alternatives than [`LOGPROBS_MAX`] are asked for.
+    #[error("{found} log-probabilities are asked for, at most {LOGPROBS_MAX} are given")]
+    Logprobs {
+        /// How many.
+        found: u8,
+    },
 }
 
 /// Memory that one draw leaves for the next; it carries no state.
 #[derive(Clone, Debug, Default)]
 pub struct SamplerScratch {
     candidates: Vec<Candidate>,
+    adjusted: Vec<i32>,
+    totals: Vec<(TokenId, i64)>,
 }
 
 /// Draws the token for one position.
 ///
 /// `logits` (vocabulary,) are integers in units of 2^−`fraction_bits`. A temperature of zero is the
-/// first maximum, whatever top-k and top-p say.
+/// first maximum of what is allowed, whatever top-k and top-p say.
 ///
 /// # Errors
 /// See [`SamplerError`]; none depends on the logits' values.
@@ -76,22 +125,32 @@ pub fn sample(
     logits: &[i32],
     fraction_bits: u32,
     parameters: &SamplingParameters,
+    adjustments: &Adjustments<'_>,
     key: SamplerKey,
     position: u32,
     scratch: &mut SamplerScratch,
 ) -> Result<TokenId, SamplerError> {
-    let (best, highest) = parse_arguments(logits, fraction_bits, parameters)?;
+    appraise(logits.len(), fraction_bits, parameters)?;
+    let SamplerScratch { candidates, adjusted, totals } = scratch;
+    let changed = adjust::adjust(logits, fraction_bits, parameters, adjustments, adjusted, totals)?;
+    let logits = if changed { adjusted.as_slice() } else { logits };
+    let allowed = (0..).zip(logits.iter().copied());
+    let allowed = allowed.filter(|(token, _)| adjustments.allows(*token));
+    let first_of_higher = |best: (TokenId, i32), next: (TokenId, i32)| {
+        if next.1 > best.1 { next } else { best }
+    };
+    let nothing = SamplerError::NothingAllowed { count: logits.len() };
+    let (best, highest) = allowed.clone().reduce(first_of_higher).ok_or(nothing)?;
     if parameters.temperature == Micro::ZERO {
         return Ok(best);
     }
     let draw = Draw::new(parameters, fraction_bits, key, position);
-    let all = (0..).zip(logits).map(|(token, logit)| Candidate::new(token, highest, *logit));
+    let all = allowed.map(|(token, logit)| Candidate::new(token, highest, logit));
     let top_k = usize::try_from(parameters.top_k).unwrap_or(usize::MAX);
     let is_cut = (1..logits.len()).contains(&top_k) || parameters.top_p < Micro::ONE;
     if !is_cut {
         return Ok(draw.winner(best, all, gumbel::gumbel));
     }
-    let candidates = &mut scratch.candidates;
     candidates.clear();
     candidates.extend(all);
     keep_top_k(candidates, top_k);
@@ -99,15 +158,14 @@ pub fn sample(
     Ok(draw.winner(best, candidates.iter().copied(), gumbel::gumbel))
 }
 
-/// The first maximum and its logit, once everything is in range.
-fn parse_arguments(
-    logits: &[i32],
+/// Refuses what is out of range whatever the logits are.
+fn appraise(
+    logit_count: usize,
     fraction_bits: u32,
     parameters: &SamplingParameters,
-) -> Result<(TokenId, i32), SamplerError> {
-    let vocabulary = SamplerError::Vocabulary { found: logits.len() };
-    if logits.len() > VOCABULARY_MAX {
-        return Err(vocabulary);
+) -> Result<(), SamplerError> {
+    if !(1..=VOCABULARY_MAX).contains(&logit_count) {
+        return Err(SamplerError::Vocabulary { found: logit_count });
     }
     if fraction_bits > LOGIT_FRACTION_BITS_MAX {
         return Err(SamplerError::FractionBits { found: fraction_bits });
@@ -118,10 +176,12 @@ fn parse_arguments(
     if parameters.top_p > Micro::ONE {
         return Err(SamplerError::TopP { found: parameters.top_p });
     }
-    let first_of_higher = |best: (TokenId, i32), next: (TokenId, i32)| {
-        if next.1 > best.1 { next } else { best }
-    };
-    (0..).zip(logits.iter().copied()).reduce(first_of_higher).ok_or(vocabulary)
+    let penalties = [parameters.presence_penalty, parameters.frequency_penalty];
+    let is_beyond = |penalty: &SignedMicro| penalty.millionths().unsigned_abs() > PENALTY_MAX;
+    match penalties.into_iter().find(is_beyond) {
+        Some(found) => Err(SamplerError::Penalty { found }),
+        None => Ok(()),
+    }
 }
 
 /// A token and how far its logit lies below the highest; ordered by that distance, then by id.

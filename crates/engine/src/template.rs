@@ -11,7 +11,8 @@
 //! at the marks into what the template wrote and what came from a message, of which only the first
 //! is searched for control tokens. White space at the ends of a content stays outside the marks,
 //! so that a template's `trim` still finds it. A template that tears a marked content apart is
-//! refused at rendering: no answer is better than an injected one.
+//! refused at rendering: no answer is better than an injected one. Texts of tools are not content:
+//! [`crate::language`] refuses those that contain a control token.
 
 use std::io;
 
@@ -22,9 +23,14 @@ use thiserror::Error;
 
 use crate::tokenizer::Piece;
 
+mod chat;
+mod json;
 mod methods;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use chat::Chat;
+pub use chat::{ChatOptions, Message, Role, TOOL_CALLS_MAX, TOOLS_MAX, ToolCall};
 
 /// Most bytes of a template.
 pub const TEMPLATE_BYTES_MAX: usize = 1 << 18;
@@ -42,41 +48,6 @@ const MARKS: [char; 8] = [
     '\u{fdd0}', '\u{fdd1}', '\u{fdd2}', '\u{fdd3}', '\u{fdd4}', '\u{fdd5}', '\u{fdd6}', '\u{fdd7}',
 ];
 const NAME: &str = "chat";
-
-/// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Instructions of the application.
-    System,
-    /// The person who asks.
-    User,
-    /// The model.
-    Assistant,
-    /// The result of a tool.
-    Tool,
-}
-
-impl Role {
-    /// The role's name, as templates know it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-        }
-    }
-}
-
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said: any text.
-    pub content: String,
-}
 
 /// Why a template is not taken or a chat not rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -101,6 +72,40 @@ pub enum TemplateError {
     Messages {
         /// How many there are.
         found: usize,
+    },
+    /// More than [`TOOLS_MAX`] tools.
+    #[error("{found} tools, at most {TOOLS_MAX} are allowed")]
+    Tools {
+        /// How many there are.
+        found: usize,
+    },
+    /// More than [`TOOL_CALLS_MAX`] calls of tools in one message.
+    #[error("{found} calls of tools in one message, at most {TOOL_CALLS_MAX} are allowed")]
+    ToolCalls {
+        /// How many there are.
+        found: usize,
+    },
+    /// A tool that is no JSON object.
+    #[error("tool {index} is no JSON object: {reason}")]
+    Tool {
+        /// Index in the list.
+        index: usize,
+        /// The reason.
+        reason: String,
+    },
+    /// The arguments of a call that are no JSON object.
+    #[error("the arguments of a call of {tool} are no JSON object: {reason}")]
+    Arguments {
+        /// The tool's name.
+        tool: String,
+        /// The reason.
+        reason: String,
+    },
+    /// Tools, or calls of them, for a template that knows none.
+    #[error("the model's chat template knows no `{name}`")]
+    Unknown {
+        /// What it does not mention.
+        name: &'static str,
     },
     /// The contents, or the rendered chat, are too long.
     #[error("the chat exceeds {RENDERED_BYTES_MAX} bytes")]
@@ -159,6 +164,7 @@ impl ChatTemplate {
         environment.set_syntax(block_syntax()?);
         environment.set_recursion_limit(RECURSION_MAX);
         environment.set_unknown_method_callback(methods::call);
+        environment.add_filter("tojson", json::tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.remove_global("debug");
@@ -170,26 +176,36 @@ impl ChatTemplate {
     /// Renders a chat, with the start of the assistant's answer if asked for.
     ///
     /// # Errors
-    /// Messages beyond the limits or that the template refuses, and every fault of the template.
+    /// Messages and tools beyond the limits or that the template refuses or does not know, and every
+    /// fault of the template.
     pub fn render(
         &self,
         messages: &[Message],
+        options: &ChatOptions,
         add_generation_prompt: bool,
     ) -> Result<Vec<Piece>, TemplateError> {
-        if !(1..=MESSAGES_MAX).contains(&messages.len()) {
-            return Err(TemplateError::Messages { found: messages.len() });
+        self.render_chat(&Chat::parse(messages, options)?, add_generation_prompt)
+    }
+
+    pub(crate) fn render_chat(
+        &self,
+        chat: &Chat<'_>,
+        add_generation_prompt: bool,
+    ) -> Result<Vec<Piece>, TemplateError> {
+        let used = [("tools", !chat.tools.is_empty()), ("tool_calls", chat.has_tool_calls())];
+        let is_unknown = |(name, is_used): &&(_, _)| *is_used && !self.source.contains(*name);
+        if let Some((name, _)) = used.iter().find(is_unknown) {
+            return Err(TemplateError::Unknown { name });
         }
-        let size: usize = messages.iter().map(|message| message.content.len()).sum();
-        if size > RENDERED_BYTES_MAX {
-            return Err(TemplateError::ChatTooLarge);
-        }
-        let marks = self.marks(messages)?;
-        let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64;
+        let marks = self.marks(chat)?;
+        let fuel = FUEL + FUEL_PER_MESSAGE * (chat.messages.len() + chat.tools.len()) as u64;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
-        let chat: Vec<Value> = messages.iter().map(|each| marked_message(each, marks)).collect();
+        let messages = chat.messages.iter();
+        let messages = messages.map(|(each, calls)| chat::message_value(each, calls, marks));
         let context = context! {
-            messages => chat,
+            messages => messages.collect::<Vec<Value>>(),
+            tools => chat.tools_value(),
             add_generation_prompt => add_generation_prompt,
             bos_token => self.begin_token.as_str(),
             eos_token => self.end_token.as_str(),
@@ -203,12 +219,13 @@ impl ChatTemplate {
         split_at_marks(&text, marks)
     }
 
-    /// The first pair of noncharacters that occurs in neither template nor messages.
-    fn marks(&self, messages: &[Message]) -> Result<[char; 2], TemplateError> {
+    /// The first pair of noncharacters that occurs in neither template nor chat.
+    fn marks(&self, chat: &Chat<'_>) -> Result<[char; 2], TemplateError> {
+        let own = chat.texts();
         let is_free = |pair: &&[char; 2]| {
-            let texts = messages.iter().map(|message| message.content.as_str());
+            let texts = chat.messages.iter().map(|(message, _)| message.content.as_str());
             let texts = texts.chain([&*self.source, &*self.begin_token, &*self.end_token]);
-            texts.into_iter().all(|text| !text.contains(&pair[..]))
+            texts.chain(own.iter().copied()).all(|text| !text.contains(&pair[..]))
         };
         let (pairs, _) = MARKS.as_chunks::<2>();
         pairs.iter().find(is_free).copied().ok_or(TemplateError::Marks)
@@ -220,19 +237,6 @@ fn block_syntax() -> Result<SyntaxConfig, TemplateError> {
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     syntax.build().map_err(|error| syntax_error(&error))
-}
-
-fn marked_message(message: &Message, [open, close]: [char; 2]) -> Value {
-    let content = message.content.as_str();
-    let core = content.trim();
-    let marked = if core.is_empty() {
-        content.to_owned()
-    } else {
-        let start = content.len() - content.trim_start().len();
-        let (before, after) = (&content[..start], &content[start + core.len()..]);
-        format!("{before}{open}{core}{close}{after}")
-    };
-    context! { role => message.role.name(), content => marked }
 }
 
 /// Cuts a rendered chat into pieces, none of them empty.

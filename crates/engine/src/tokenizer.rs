@@ -422,7 +422,7 @@ impl Detokeniser {
 }
 
 /// How many bytes at the end may yet become a character.
-fn incomplete_len(mut bytes: &[u8]) -> usize {
+pub(crate) fn incomplete_len(mut bytes: &[u8]) -> usize {
     while let Err(error) = std::str::from_utf8(bytes) {
         let rest = &bytes[error.valid_up_to()..];
         match error.error_len() {

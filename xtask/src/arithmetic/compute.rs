@@ -10,7 +10,7 @@ use tally_engine::import::tables;
 use tally_engine::kernel::{Activation, Rows};
 use tally_engine::sampler::tables::SamplerTables;
 use tally_engine::sampler::weight::WeightScale;
-use tally_engine::sampler::{self, SamplerError, SamplerScratch, gumbel};
+use tally_engine::sampler::{self, Adjustments, SamplerError, SamplerScratch, gumbel};
 use tally_engine::source::{Decimal, Pooling, PoolingKind, Rotation, RotationScaling};
 use tally_engine::{EngineError, Kernels, encoder};
 
@@ -334,7 +334,15 @@ fn sample(given: Given<'_>) -> Result<Value> {
     let (bits, mut scratch) = (given.integer("fraction_bits")?, SamplerScratch::default());
     let mut tokens = vec![];
     for position in given.list("positions")? {
-        match sampler::sample(&logits, bits, &parameters, key, position, &mut scratch) {
+        match sampler::sample(
+            &logits,
+            bits,
+            &parameters,
+            &Adjustments::NONE,
+            key,
+            position,
+            &mut scratch,
+        ) {
             Ok(token) => tokens.push(token),
             Err(error) => return Ok(json!({ "refused": { "parameter": parameter(&error)? } })),
         }

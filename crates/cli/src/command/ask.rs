@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tally_engine::{Engine, Kernels};
+use tally_engine::{Engine, Kernels, Language};
 use tally_issuer::Issued;
 
 use super::{Verdict, parse_nonce};
@@ -21,7 +21,6 @@ use crate::{
     args,
     context::Context,
     home::{Home, random},
-    language::Language,
     models, node,
     output::Output,
     receipt_file::ReceiptFile,

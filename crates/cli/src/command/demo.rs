@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tally_core::computation::Micro;
-use tally_engine::Engine;
+use tally_engine::{Engine, Language};
 use tally_issuer::Node;
 use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, verify};
 
@@ -14,7 +14,6 @@ use crate::{
     answer::{Answered, Answerer, Outcome, conversation},
     context::{Context, now_ms},
     home::{Home, random},
-    language::Language,
     models, node,
     output::{Colour, Output},
     receipt_file::ReceiptFile,

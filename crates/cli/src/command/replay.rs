@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
 use tally_core::{Digest, commitment::Field, computation::Computation, receipt::Kind};
-use tally_engine::{Engine, replay::replay};
+use tally_engine::{Engine, Language, replay::replay, template::ChatOptions};
 use tally_verifier::{Receipt, open};
 
 use super::{Verdict, ask, read_receipt};
@@ -14,10 +14,9 @@ use crate::{
     answer::seed_of,
     args,
     context::Context,
-    language::Language,
     models,
     output::{Colour, quoted},
-    request::ChatRequest,
+    request::{ChatRequest, messages_of},
 };
 
 /// What a replay found, thing by thing.
@@ -95,7 +94,7 @@ pub(super) fn compare(
     };
     let opened =
         |field: Field| receipt.openings.get(&field).map(|opening| opening.value.as_slice());
-    let replayed = replay(engine, computation, on_progress);
+    let replayed = replay(engine, language, computation, on_progress);
     let count = computation.output.len();
     note(
         &format!("the {count} output tokens are what model, input, parameters and seed yield"),
@@ -122,7 +121,11 @@ pub(super) fn compare(
     note(
         "the input tokens are what template and tokenizer make of the request",
         request.as_ref().map(|request| match request {
-            Ok(request) => Ok(language.encode_chat(&request.messages)? == computation.input),
+            Ok(request) => {
+                let messages = messages_of(&request.messages)?;
+                let input = language.encode_chat(&messages, &ChatOptions::default())?;
+                Ok(input == computation.input)
+            }
             Err(error) => Err(anyhow!("{error:#}")),
         }),
     );
@@ -136,14 +139,20 @@ pub(super) fn compare(
     let response = opened(Field::Response);
     note(
         "the response is what the output tokens say",
-        response.map(|text| Ok(language.decode(&computation.output)?.as_bytes() == text)),
+        response.map(|text| Ok(decoded(language, computation)?.as_bytes() == text)),
     );
     report
 }
 
 /// Whether a computation is the one that a request asked for, so far as the request decides it.
 fn asked_for(request: &ChatRequest, computation: &Computation, language: &Language) -> bool {
-    computation.parameters == request.parameters(language.stop_tokens())
+    computation.parameters == request.parameters(language.stop_tokens().to_vec())
+        && computation.controls.is_empty()
         && request.model == computation.model_root.to_string()
         && request.seed.is_none_or(|seed| seed_of(seed) == computation.seed)
+}
+
+/// What is shown of an output: its text up to the first stop string.
+fn decoded(language: &Language, computation: &Computation) -> Result<String> {
+    Ok(language.decode_until(&computation.output, &computation.controls.stop)?)
 }

@@ -9,12 +9,13 @@ use super::{ReplayMismatch, replay};
 use crate::error::EngineError;
 use crate::generate::generate;
 use crate::generate::tests::request;
-use crate::import::tiny;
+use crate::import;
 use crate::kernel::Kernels;
+use crate::language::tests::tiny;
 use crate::session::Engine;
 
 fn engine() -> Engine {
-    Engine::new(tiny::model(), Kernels::detect(), 1).unwrap()
+    Engine::new(import::tiny::model(), Kernels::detect(), 1).unwrap()
 }
 
 fn computation(engine: &Engine, index: u32) -> Computation {
@@ -33,19 +34,21 @@ fn computation(engine: &Engine, index: u32) -> Computation {
 }
 
 fn outcome(computation: &Computation) -> Result<(), ReplayMismatch> {
-    replay(&engine(), computation, &mut |_, _| ())
+    replay(&engine(), &tiny(), computation, &mut |_, _| ())
 }
 
 #[test]
 fn every_generation_replays_on_every_kernel_with_visible_progress() {
-    let engine = engine();
+    let (engine, language) = (engine(), tiny());
     for index in 0..8 {
         let computation = computation(&engine, index);
         for kernels in Kernels::available() {
             for threads in [1, 2] {
-                let other = Engine::new(tiny::model(), kernels, threads).unwrap();
+                let other = Engine::new(import::tiny::model(), kernels, threads).unwrap();
                 let mut last = (0, 0);
-                let result = replay(&other, &computation, &mut |done, total| last = (done, total));
+                let result = replay(&other, &language, &computation, &mut |done, total| {
+                    last = (done, total)
+                });
                 assert_eq!(result, Ok(()));
                 let fed = computation.input.len() + computation.output.len() - 1;
                 assert_eq!(last, (fed, fed));

@@ -32,9 +32,9 @@ pub fn gumbel(word: u32) -> i32 {
     i32::try_from(rounded).expect("a variate lies between −4 and 23")
 }
 
-/// −ln(value/2^bits) in Q40 for a positive value below 2^46: exact powers of two, then linear
+/// −ln(value/2^bits) in Q40 for a positive value below 2^63: exact powers of two, then linear
 /// interpolation in 4,096 cells of the mantissa, whose error is below 2^−26.9.
-fn negative_log(tables: &SamplerTables, value: u64, bits: u32) -> i64 {
+pub(super) fn negative_log(tables: &SamplerTables, value: u64, bits: u32) -> i64 {
     let exponent = value.ilog2();
     // 63 bits of mantissa below the leading one.
     let mantissa = (value << (63 - exponent)) & (u64::MAX >> 1);

@@ -32,7 +32,16 @@ fn parameters(temperature: u32, top_k: u32, top_p: u32) -> SamplingParameters {
 
 fn draw(logits: &[i32], parameters: &SamplingParameters, position: u32) -> TokenId {
     let key = SamplerKey::from_seed(b"a seed for tests");
-    sample(logits, 16, parameters, key, position, &mut SamplerScratch::default()).unwrap()
+    sample(
+        logits,
+        16,
+        parameters,
+        &Adjustments::NONE,
+        key,
+        position,
+        &mut SamplerScratch::default(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn arguments_out_of_range_are_refused_and_their_neighbours_are_not() {
     let key = SamplerKey::from_seed(b"");
     let mut scratch = SamplerScratch::default();
     let mut run = |logits: &[i32], bits, parameters: &SamplingParameters| {
-        sample(logits, bits, parameters, key, 0, &mut scratch)
+        sample(logits, bits, parameters, &Adjustments::NONE, key, 0, &mut scratch)
     };
     let plain = parameters(1_000_000, 0, 1_000_000);
     assert_eq!(run(&[], 16, &plain), Err(SamplerError::Vocabulary { found: 0 }));
@@ -167,7 +176,9 @@ fn top_p_keeps_the_token_that_crosses_and_drops_the_next() {
         let mut seen = [false; 4];
         for position in 0..400 {
             let mut scratch = SamplerScratch::default();
-            let token = sample(&logits, 24, &parameters, key, position, &mut scratch).unwrap();
+            let token =
+                sample(&logits, 24, &parameters, &Adjustments::NONE, key, position, &mut scratch)
+                    .unwrap();
             seen[token as usize] = true;
         }
         seen
@@ -229,7 +240,8 @@ fn passing_over_hopeless_tokens_never_changes_the_winner() {
             };
             let expected = (0..2_000).rev().max_by_key(|token| score(*token)).unwrap();
             let mut scratch = SamplerScratch::default();
-            let found = sample(&logits, 16, &parameters, key, position, &mut scratch);
+            let found =
+                sample(&logits, 16, &parameters, &Adjustments::NONE, key, position, &mut scratch);
             assert_eq!(found, Ok(expected));
         }
     }

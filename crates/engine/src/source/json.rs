@@ -133,18 +133,13 @@ impl Fields {
         }
     }
 
-    /// Refuses the first field that was not taken unless it is null, in `ignored`, or false and
-    /// in `off`, which names what is not computed here.
-    pub(super) fn refuse_rest(&self, ignored: &[&str], off: &[&str]) -> Result<(), SourceError> {
-        let says_something = |field: &str, raw: &RawValue| match raw.get() {
-            "null" => false,
-            "false" => !off.contains(&field),
-            _ => true,
-        };
+    /// Refuses the first field that was not taken, is not in `ignored` and says something.
+    pub(super) fn refuse_rest(&self, ignored: &[&str]) -> Result<(), SourceError> {
+        let says_something = |raw: &RawValue| !matches!(raw.get(), "null" | "false");
         let unknown = self
             .fields
             .iter()
-            .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(field, raw));
+            .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(raw));
         match unknown {
             Some((field, raw)) => Err(SourceError::FieldUnknown {
                 file: self.file.clone(),

@@ -2,19 +2,19 @@
 
 use super::*;
 
+const NO_TOOLS: ChatOptions = ChatOptions { tools: vec![] };
+
 const PLAIN: &str = "<|begin|>{% for message in messages %}\
     {% if message.role == 'user' %}<|user|>{{ message.content }}<|end|>\
     {% else %}<|{{ message.role }}|>{{ message.content | trim }}<|end|>{% endif %}\
     {% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 fn chat(messages: &[(Role, &str)]) -> Vec<Message> {
-    let message =
-        |(role, content): &(Role, &str)| Message { role: *role, content: (*content).to_owned() };
-    messages.iter().map(message).collect()
+    messages.iter().map(|(role, content)| Message::new(*role, *content)).collect()
 }
 
 fn render(template: &str, messages: &[(Role, &str)]) -> Result<Vec<Piece>, TemplateError> {
-    ChatTemplate::parse(template, "<s>", "</s>")?.render(&chat(messages), true)
+    ChatTemplate::parse(template, "<s>", "</s>")?.render(&chat(messages), &NO_TOOLS, true)
 }
 
 fn text_of(pieces: &[Piece]) -> String {
@@ -36,7 +36,7 @@ fn a_chat_is_rendered_in_pieces_of_template_and_content() {
     );
     assert_eq!(contents(&pieces), ["Be brief.", "Hi"]);
     let template = ChatTemplate::parse(PLAIN, "", "").unwrap();
-    let without = template.render(&chat(&messages), false).unwrap();
+    let without = template.render(&chat(&messages), &NO_TOOLS, false).unwrap();
     assert!(text_of(&without).ends_with("<|tool|><|end|>"));
 }
 
@@ -142,18 +142,18 @@ fn limits_on_template_messages_and_contents_hold_at_their_edges() {
     assert_eq!(beyond, Err(TemplateError::TooLarge { found }));
 
     let template = ChatTemplate::parse(PLAIN, "", "").unwrap();
-    assert_eq!(template.render(&[], true), Err(TemplateError::Messages { found: 0 }));
+    assert_eq!(template.render(&[], &NO_TOOLS, true), Err(TemplateError::Messages { found: 0 }));
     let one = chat(&[(Role::User, "x")]).remove(0);
     let mut many = vec![one.clone(); MESSAGES_MAX];
-    assert!(template.render(&many, true).is_ok());
+    assert!(template.render(&many, &NO_TOOLS, true).is_ok());
     many.push(one);
     let found = MESSAGES_MAX + 1;
-    assert_eq!(template.render(&many, true), Err(TemplateError::Messages { found }));
+    assert_eq!(template.render(&many, &NO_TOOLS, true), Err(TemplateError::Messages { found }));
 
     let content = "x".repeat(RENDERED_BYTES_MAX);
     let silent = ChatTemplate::parse("", "", "").unwrap();
-    let message = |content: String| [Message { role: Role::User, content }];
-    assert_eq!(silent.render(&message(content.clone()), true), Ok(vec![]));
-    let beyond = silent.render(&message(content + "x"), true);
+    let message = |content: String| [Message::new(Role::User, content)];
+    assert_eq!(silent.render(&message(content.clone()), &NO_TOOLS, true), Ok(vec![]));
+    let beyond = silent.render(&message(content + "x"), &NO_TOOLS, true);
     assert_eq!(beyond, Err(TemplateError::ChatTooLarge));
 }
