@@ -23,6 +23,7 @@ mod reject_opening;
 mod reject_policy;
 mod reject_receipt;
 mod scenario;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,16 @@ struct Inputs {
     policy: String,
     expected: BTreeMap<&'static str, Vec<u8>>,
     now_ms: u64,
+    /// What was streamed before the receipt came.
+    stream: Option<Stream>,
+}
+
+/// What goes over the wire before the receipts, and the receipts after the first.
+struct Stream {
+    head: String,
+    salt: String,
+    events: Vec<Value>,
+    more: Vec<Vec<u8>>,
 }
 
 enum Verdict {
@@ -74,8 +85,10 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     rejects.extend(reject_policy::vectors());
     rejects.extend(reject_appraisal::vectors());
     rejects.extend(extended::rejected());
+    rejects.extend(stream::rejected());
     let mut accepts = accept::vectors();
     accepts.extend(extended::accepted());
+    accepts.extend(stream::accepted());
     for (kind, vectors) in [("accept", accepts), ("reject", rejects)] {
         for (number, vector) in vectors.into_iter().enumerate() {
             let folder = format!("{kind}/{:03}-{}", number + 1, vector.name);
@@ -105,6 +118,12 @@ fn write(folder: &str, vector: &Vector, files: &mut BTreeMap<String, Vec<u8>>) {
     if !expected.is_empty() {
         expected.sort_keys();
         put("expected.json", pretty(&Value::Object(expected)));
+    }
+    if let Some(stream) = &inputs.stream {
+        put("stream.json", pretty(&stream::to_json(stream)));
+        for (place, receipt) in stream.more.iter().enumerate() {
+            put(&stream::receipt_file(place + 1), receipt.clone());
+        }
     }
     let mut case = json!({ "clause": vector.clauses, "what": vector.what });
     match &vector.verdict {

@@ -16,6 +16,8 @@ pub use bundle::{
 };
 pub use cose::{ALGORITHM_ED25519, CONTENT_TYPE, ProtectedHeader, SignedStatement, key_id};
 pub use cose::{HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNED_STATEMENT_BYTES_MAX};
+pub(crate) use statement::decode_nonce;
+
 pub use embedding::{EmbeddingAnswer, EmbeddingClaims};
 pub use statement::{
     Adjustment, Answer, ComputationClaims, Kind, Outcome, PROFILE, Preparation, Price, Refusal,

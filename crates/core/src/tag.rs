@@ -44,6 +44,12 @@ tags! {
     ENTRY = "entry/v1";
     /// Identifier of a signing key from its algorithm and public bytes.
     KEY_ID = "key-id/v1";
+    /// First link of a stream's transcript, over its head.
+    STREAM_START = "stream-start/v1";
+    /// Every further link of a stream's transcript.
+    STREAM_LINK = "stream-link/v1";
+    /// What the signature of a stream's event is over.
+    STREAM_EVENT = "stream-event/v1";
     /// Checksum of one frame of a log's segment file.
     FRAME = "frame/v1";
     /// One evidence item referred to by digest.

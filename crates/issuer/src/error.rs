@@ -64,6 +64,9 @@ pub enum IssuerError {
         /// How many vectors there are.
         found: usize,
     },
+    /// A stream has no choice.
+    #[error("a stream has 0 choices, expected 1 to 128")]
+    NoChoice,
     /// The log did not take the entry, or has no proof for it.
     #[error(transparent)]
     Log(#[from] tally_log::LogError),

@@ -10,9 +10,11 @@ mod embedding;
 mod error;
 mod key_file;
 mod node;
+mod stream;
 
 pub use draft::{Admission, Draft, Issued, Prepared, choose_seed, issue, refuse, sign};
 pub use embedding::{PreparedEmbedding, embed};
 pub use error::IssuerError;
 pub use key_file::{KeyPurpose, create_key, load_key};
 pub use node::{Node, NodeKeys};
+pub use stream::StreamSigner;

@@ -14,7 +14,7 @@ use tally_core::{
 };
 use tally_log::{Cosigner, Log, LogError, NamedKey, Sequencer, SequencerLimits, Storage};
 
-use crate::{Issued, IssuerError, draft};
+use crate::{Admission, Issued, IssuerError, Prepared, StreamSigner, draft};
 
 /// The three keys of a node, one for each purpose.
 #[derive(Clone, Debug)]
@@ -123,6 +123,21 @@ impl Node {
             let proof = self.sequencer.prove(index)?;
             Ok((index.0, proof.encode().into_bytes()))
         })
+    }
+
+    /// Signs the head of a stream and then its events; see [`StreamSigner`].
+    ///
+    /// `admissions` holds one for each choice, in order, all of one request; they are what the
+    /// choices' receipts are made from afterwards.
+    ///
+    /// # Errors
+    /// No choice or more than 128, or a request that does not fit the wire format.
+    pub fn stream(
+        &self,
+        admissions: &[&Admission],
+        prepared: &Prepared,
+    ) -> Result<StreamSigner, IssuerError> {
+        StreamSigner::new(admissions, prepared, self.key.clone())
     }
 
     /// Publishes tiles and checkpoint of everything issued.

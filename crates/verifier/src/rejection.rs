@@ -22,6 +22,9 @@ use crate::{
 
 mod code;
 mod hint;
+mod stream;
+
+pub use stream::StreamRejection;
 
 /// Why a receipt does not satisfy a policy, or could not be read at all.
 ///
@@ -487,6 +490,9 @@ pub enum Rejection {
         /// The refusal's code.
         code: String,
     },
+    /// A stream is not what the client asked for, or not what its receipts say.
+    #[error(transparent)]
+    Stream(#[from] StreamRejection),
     /// It is another receipt.
     #[error("receipt digest is {found}, expected {expected}")]
     ReceiptDigest {

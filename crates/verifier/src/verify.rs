@@ -31,6 +31,7 @@ mod open;
 mod openings;
 mod statement;
 
+pub(crate) use accept::appraise_live;
 pub use open::{Opened, open};
 
 /// Verifies a receipt's bytes and appraises them under a policy, at the time `now`.

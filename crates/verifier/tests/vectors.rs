@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tally_core::Digest;
-use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, Verified, verify};
+use tally_core::commitment::Salt;
+use tally_verifier::{
+    Expected, ExpectedStream, Policy, Receipt, Rejection, StreamEnd, StreamVerifier, UnixTime,
+    Verified, verify,
+};
 
 struct Vector {
     folder: PathBuf,
@@ -56,7 +60,45 @@ impl Vector {
         };
         let now = String::from_utf8(self.read("now")).unwrap();
         let now = UnixTime::from_ms(now.trim_end().parse().unwrap());
-        verify(&self.read("receipt.cbor"), &policy, &expected, now)
+        match fs::read(self.folder.join("stream.json")) {
+            Ok(stream) => {
+                let stream = serde_json::from_slice(&stream).unwrap();
+                self.verify_stream(&stream, &policy, &expected, now)
+            }
+            Err(_) => verify(&self.read("receipt.cbor"), &policy, &expected, now),
+        }
+    }
+
+    /// Verifies head and events in their order, then the receipts, then both together.
+    fn verify_stream(
+        &self,
+        stream: &Value,
+        policy: &Policy,
+        expected: &Expected<'_>,
+        now: UnixTime,
+    ) -> Result<Verified<Receipt>, Rejection> {
+        let bytes = |value: &Value| hex::decode(value.as_str().unwrap()).unwrap();
+        let live = ExpectedStream {
+            nonce: expected.nonce,
+            request: expected.request.unwrap(),
+            salt: Salt::from_bytes(bytes(&stream["salt"]).try_into().unwrap()),
+        };
+        let mut verifier = StreamVerifier::start(&bytes(&stream["head"]), policy, &live, now)?;
+        for event in stream["events"].as_array().unwrap() {
+            let payload = event["payload"].as_str().unwrap().as_bytes();
+            let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
+            let tokens: Vec<_> = event["tokens"].as_array().unwrap().iter().map(number).collect();
+            let signature = bytes(&event["signature"]).try_into().unwrap();
+            verifier.event(payload, number(&event["choice"]), &tokens, &signature)?;
+        }
+        let receipts: Vec<_> = strings(&stream["receipts"])
+            .iter()
+            .map(|file| verify(&self.read(file), policy, expected, now))
+            .collect::<Result<_, _>>()?;
+        let end = verifier.finish(&receipts.iter().collect::<Vec<_>>())?;
+        let refusals = receipts.iter().filter_map(|r| r.get().statement.outcome.refusal());
+        assert_eq!(end == StreamEnd::Answered, refusals.count() == 0, "{}", self.name());
+        Ok(receipts.into_iter().next().unwrap())
     }
 }
 
@@ -147,6 +189,7 @@ fn what_cannot_be_read_is_told_from_what_is_refused() {
         let is_unreadable = match code.split_once('/').unwrap() {
             ("receipt", kind) => unreadable_receipt.contains(&kind),
             ("log", kind) => kind == "proof-form",
+            ("stream", kind) => kind == "form",
             ("policy", _) => matches!(rejection, Rejection::Policy(_)),
             _ => false,
         };

@@ -318,6 +318,7 @@ impl Scenario {
             policy: self.policy.clone(),
             expected: self.expected.clone(),
             now_ms: self.now_ms,
+            stream: None,
         }
     }
 }

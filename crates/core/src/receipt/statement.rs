@@ -481,7 +481,7 @@ fn decode_adjustment(decoder: &mut Decoder<'_>) -> Result<Adjustment, CborError>
     }
 }
 
-fn decode_nonce(decoder: &mut Decoder<'_>) -> Result<Vec<u8>, CborError> {
+pub(crate) fn decode_nonce(decoder: &mut Decoder<'_>) -> Result<Vec<u8>, CborError> {
     let offset = decoder.offset();
     let nonce = decoder.bytes("client nonce", NONCE_BYTES_MAX)?;
     match u64::try_from(nonce.len()) {

@@ -2,7 +2,7 @@
 
 use tally_core::{cbor::CborError, tree::TreeError};
 
-use super::Rejection;
+use super::{Rejection, StreamRejection};
 use crate::policy::PolicyError;
 
 const OWN_CODES: [&str; 72] = [
@@ -80,10 +80,14 @@ const OWN_CODES: [&str; 72] = [
     "expected/receipt-digest",
 ];
 
-const CODES: [&str; OWN_CODES.len() + PolicyError::CODES.len()] = {
-    let mut codes = [""; OWN_CODES.len() + PolicyError::CODES.len()];
-    let (own, policy) = codes.split_at_mut(OWN_CODES.len());
+const CODE_COUNT: usize = OWN_CODES.len() + StreamRejection::CODES.len() + PolicyError::CODES.len();
+
+const CODES: [&str; CODE_COUNT] = {
+    let mut codes = [""; CODE_COUNT];
+    let (own, rest) = codes.split_at_mut(OWN_CODES.len());
+    let (stream, policy) = rest.split_at_mut(StreamRejection::CODES.len());
     own.copy_from_slice(&OWN_CODES);
+    stream.copy_from_slice(StreamRejection::CODES);
     policy.copy_from_slice(PolicyError::CODES);
     codes
 };
@@ -98,6 +102,7 @@ impl Rejection {
         match self {
             Self::Policy(cause) => cause.code(),
             Self::Size { .. } => "receipt/limit",
+            Self::Stream(cause) => cause.code(),
             Self::Form { cause, .. } => form(cause),
             Self::Algorithm { .. } => "receipt/algorithm",
             Self::ContentType { .. } => "receipt/content-type",
@@ -163,7 +168,11 @@ impl Rejection {
     pub const fn is_unreadable(&self) -> bool {
         matches!(
             self,
-            Self::Policy(_) | Self::Size { .. } | Self::Form { .. } | Self::ProofForm { .. }
+            Self::Policy(_)
+                | Self::Size { .. }
+                | Self::Form { .. }
+                | Self::ProofForm { .. }
+                | Self::Stream(StreamRejection::Form { .. })
         )
     }
 }

@@ -37,6 +37,12 @@ impl Rejection {
                 "one of the clocks is wrong; `clock_tolerance_s` in the policy is the difference \
                  that is let pass"
             }
+            b"stream/event" | b"stream/response" | b"stream/output" => {
+                "something between the issuer and you changed the stream or cut it short; ask again"
+            }
+            b"stream/nonce" | b"stream/request" => {
+                "the stream may be an old answer, or one to somebody else; ask again"
+            }
             b"expected/not-opened" => {
                 "use the bundle with its openings, or leave the comparison out"
             }
@@ -50,6 +56,6 @@ impl Rejection {
 
     /// Whether the receipt's own bytes could not be read.
     const fn is_damaged(&self) -> bool {
-        self.is_unreadable() && !matches!(self, Self::Policy(_))
+        self.is_unreadable() && !matches!(self, Self::Policy(_) | Self::Stream(_))
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::{borrow::ToOwned as _, string::ToString as _};
 
+use tally_core::Digest;
 use tally_core::receipt::{Answer, EmbeddingAnswer, Outcome, Statement};
 
 use super::{
@@ -41,20 +42,43 @@ pub(super) fn appraise(
     Ok(judged_at)
 }
 
+/// Appraises what has only begun, and can be in no log yet: model, time, key and age.
+pub(crate) fn appraise_live(
+    made: UnixTime,
+    (root, arithmetic): (Digest, &str),
+    issuer: &Issuer,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<(), Rejection> {
+    let mut findings = Findings::default();
+    appraise_root(root, arithmetic, policy, &mut findings)?;
+    appraise_order(made, &LogFindings::default(), policy, now)?;
+    appraise_key(issuer, (made, TimeBasis::Statement))?;
+    appraise_age(made, policy, now, &mut findings)
+}
+
 fn appraise_model(
     statement: &Statement,
     policy: &Policy,
     findings: &mut Findings,
 ) -> Result<(), Rejection> {
-    let (root, id) = match &statement.outcome {
+    match &statement.outcome {
         Outcome::Answer(Answer { computation, .. }) => {
-            (computation.model_root, &computation.arithmetic)
+            appraise_root(computation.model_root, &computation.arithmetic, policy, findings)
         }
         Outcome::Embedding(EmbeddingAnswer { computation, .. }) => {
-            (computation.model_root, &computation.arithmetic)
+            appraise_root(computation.model_root, &computation.arithmetic, policy, findings)
         }
-        Outcome::Refusal(_) => return Ok(()),
-    };
+        Outcome::Refusal(_) => Ok(()),
+    }
+}
+
+fn appraise_root(
+    root: Digest,
+    arithmetic: &str,
+    policy: &Policy,
+    findings: &mut Findings,
+) -> Result<(), Rejection> {
     match policy.models() {
         Accepted::Any => findings.miss(Gap::AnyModel),
         Accepted::Listed(roots) if roots.contains(&root) => {
@@ -64,10 +88,10 @@ fn appraise_model(
     }
     match policy.arithmetics() {
         Accepted::Any => findings.miss(Gap::AnyArithmetic),
-        Accepted::Listed(ids) if ids.contains(id) => {
-            findings.establish(Established::Arithmetic(id.clone()));
+        Accepted::Listed(ids) if ids.iter().any(|id| id == arithmetic) => {
+            findings.establish(Established::Arithmetic(arithmetic.into()));
         }
-        Accepted::Listed(_) => return Err(Rejection::Arithmetic { found: id.clone() }),
+        Accepted::Listed(_) => return Err(Rejection::Arithmetic { found: arithmetic.into() }),
     }
     Ok(())
 }
