@@ -23,6 +23,7 @@ pub mod tensors;
 mod tests;
 pub mod text;
 pub mod weights;
+mod words;
 
 pub use config::{
     Architecture, Biases, Pooling, PoolingKind, Rotation, RotationScaling, SourceConfig, Window,
@@ -94,6 +95,7 @@ impl Source {
         match (&modules, config.architecture) {
             (Some(modules), Architecture::Bert) => {
                 modules.complete(&mut folder, &mut config, text.as_deref())?;
+                words::refuse_contradiction(&tokenizer, text.as_deref())?;
             }
             (None, Architecture::Bert) => return Err(folder::not_found("modules.json")),
             // Sentence encoders of other families pool what a decoder computes.

@@ -12,6 +12,7 @@ use super::*;
 mod families;
 mod folder;
 mod weights;
+mod words;
 
 const CONFIG: &str = r#"{
   "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",

@@ -48,6 +48,10 @@ const MODULES: &str = r#"[
 const POOLING: &str = r#"{"word_embedding_dimension": 4, "pooling_mode_cls_token": false,
   "pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": false}"#;
 
+/// As little of a `tokenizer.json` as is compared with `tokenizer_config.json`.
+const WORDS: &str = r#"{"normalizer": {"type": "BertNormalizer", "clean_text": true,
+  "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}}"#;
+
 /// A folder of these files, read.
 fn read(files: &[(&str, &[u8])]) -> Result<Source, SourceError> {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +143,7 @@ fn encoder(
         ("modules.json", MODULES.as_bytes()),
         ("1_Pooling/config.json", POOLING.as_bytes()),
         ("sentence_bert_config.json", br#"{"max_seq_length": 9, "do_lower_case": false}"#),
-        ("tokenizer.json", b"{}"),
+        ("tokenizer.json", WORDS.as_bytes()),
         ("model.safetensors", &weights),
     ]);
     files.insert(changed, text.as_bytes());
@@ -214,6 +218,7 @@ fn modules_and_poolings_that_are_not_computed_are_refused_by_name() {
         ("1_Pooling/config.json", "{}", "both or none"),
         ("1_Pooling/config.json", r#"{"embedding_dimension": 8}"#, "must lie in 4..=4"),
         ("sentence_bert_config.json", r#"{"do_lower_case": true}"#, "do_lower_case = true"),
+        ("tokenizer_config.json", r#"{"do_lower_case": false}"#, "do_lower_case = false"),
         ("config_sentence_transformers.json", r#"{"default_prompt_name": "q"}"#, "default_prompt"),
     ] {
         let error = encoder(file, text, |_| ()).unwrap_err().to_string();
