@@ -12,17 +12,22 @@
 //! and `WordPiece`, which only encodes. `SentencePiece` puts a space before a text, and that space
 //! is a byte of its first token: what was encoded comes back with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use thiserror::Error;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
-use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::tokenizer::Tokenizer as Inner;
+use tokenizers::tokenizer::{
+    Model as _, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _,
+    Tokenizer as Inner,
+};
 
 use tally_core::computation::TokenId;
 
+mod counts;
 mod description;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +35,11 @@ pub use description::Kind;
 
 use description::Described;
 
-/// Most bytes of one text to encode.
-pub const TEXT_BYTES_MAX: usize = 1 << 24;
+/// Most bytes of one text to encode, for which some 1.3 GiB of memory are needed at worst: every
+/// word and every token of it is kept until the end.
+pub const TEXT_BYTES_MAX: usize = 1 << 22;
+/// Most bytes of a text as the tokenizer normalises it, where "▁" counts as the space that it is.
+pub const NORMALISED_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
 /// Most tokens of a vocabulary.
 pub const VOCABULARY_MAX: u32 = 1 << 20;
 /// Most bytes of `tokenizer.json`.
@@ -52,6 +60,22 @@ pub enum TokenizerError {
     Parse {
         /// The reason that the tokenizer's library gives.
         reason: String,
+    },
+    /// A stage is described at greater length than any known one.
+    #[error("tokenizer.json has a {field} of {found} bytes, the limit is {limit}")]
+    StageTooLarge {
+        /// The stage.
+        field: &'static str,
+        /// Its size in bytes.
+        found: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Two texts of the vocabulary share an id.
+    #[error("token id {found} has more than one text in tokenizer.json")]
+    Repeated {
+        /// The id.
+        found: TokenId,
     },
     /// A feature of the tokenizer that is not supported here.
     #[error("tokenizer.json has {field} = {found}, expected {supported}")]
@@ -84,6 +108,12 @@ pub enum TokenizerError {
     /// A text is longer than is encoded.
     #[error("the text has {found} bytes, the limit is {TEXT_BYTES_MAX}")]
     TextTooLong {
+        /// Its size in bytes.
+        found: usize,
+    },
+    /// A text has become longer than is encoded.
+    #[error("the text normalised has {found} bytes, the limit is {NORMALISED_BYTES_MAX}")]
+    NormalisedTooLong {
         /// Its size in bytes.
         found: usize,
     },
@@ -135,6 +165,8 @@ pub struct Tokenizer {
     behind: Option<Box<Inner>>,
     /// Texts of the control tokens, with their ids.
     control: BTreeMap<String, TokenId>,
+    /// Their ids.
+    control_ids: BTreeSet<TokenId>,
     /// Control tokens that take the template's white space around them: (before, after).
     strips: BTreeMap<TokenId, (bool, bool)>,
     /// Tokens that stand before and after an encoder's sentence.
@@ -156,22 +188,13 @@ impl Tokenizer {
         if json.len() > TOKENIZER_BYTES_MAX {
             return Err(TokenizerError::TooLarge { found: json.len() });
         }
-        let described: Described = serde_json::from_slice(json)
-            .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?;
+        let described = Described::parse(json)?;
         let kind = described.kind()?;
-        let mut inner = Inner::from_bytes(json)
-            .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?;
-        inner
-            .with_truncation(None)
-            .map_err(|error| TokenizerError::Parse { reason: error.to_string() })?
-            .with_padding(None)
-            // What stands around a sentence is put there here.
-            .with_post_processor(None::<PostProcessorWrapper>)
-            .set_encode_special_tokens(true);
+        let inner = described.inner(kind)?;
         let control: BTreeMap<_, _> = inner
             .get_added_tokens_decoder()
             .into_iter()
-            .filter(|(_, token)| token.special)
+            .filter(|(_, token)| token.special && !token.content.is_empty())
             .map(|(id, token)| (token.content, id))
             .collect();
         let bytes = described.token_bytes(&inner, kind)?;
@@ -179,7 +202,8 @@ impl Tokenizer {
         let strips = described.strips();
         let behind = behind(&inner).map(Box::new);
         let around = described.around(kind)?;
-        Ok(Self { kind, inner, behind, control, strips, around, unknown, bytes })
+        let control_ids = control.values().copied().collect();
+        Ok(Self { kind, inner, behind, control, control_ids, strips, around, unknown, bytes })
     }
 
     /// How the tokenizer writes text.
@@ -205,7 +229,7 @@ impl Tokenizer {
     /// # Errors
     /// A text that is too long or that the tokenizer cannot encode.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
-        self.encode_with(&self.inner, text)
+        self.encode_with(&self.inner, text, usize::MAX)
     }
 
     /// The ids of a sentence for an encoder, with the tokens that the tokenizer puts around it
@@ -221,43 +245,56 @@ impl Tokenizer {
         text: &str,
         len_max: usize,
     ) -> Result<Vec<TokenId>, TokenizerError> {
+        let [before, after] = &self.around;
+        let len_max = len_max.saturating_sub(before.len() + after.len());
+        let ids = self.encode_with(&self.inner, text, len_max)?;
+        Ok([before.as_slice(), &ids, after].concat())
+    }
+
+    /// The first ids of a text, at most `len_max` of them.
+    ///
+    /// The library's steps one by one, so that it stops where enough was made and never holds
+    /// more than the words and the ids.
+    fn encode_with(
+        &self,
+        inner: &Inner,
+        text: &str,
+        len_max: usize,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(TokenizerError::TextTooLong { found: text.len() });
         }
         let refused =
             |error: tokenizers::Error| TokenizerError::Encode { reason: error.to_string() };
-        let mut encoding = self.inner.encode_fast(text, false).map_err(refused)?;
-        let [before, after] = &self.around;
-        let around = before.len() + after.len();
-        encoding.truncate(
-            len_max.saturating_sub(around),
-            0,
-            tokenizers::TruncationDirection::Right,
-        );
-        let of_content = |token: &&TokenId| {
-            Some(**token) != self.unknown && self.control.values().any(|each| each == *token)
-        };
-        if let Some(token) = encoding.get_ids().iter().find(of_content) {
-            return Err(TokenizerError::ControlInContent { token: *token });
+        let added = inner.get_added_vocabulary();
+        let mut words = added.extract_and_normalize(inner.get_normalizer(), text);
+        let found = normalised_len(&words);
+        if found > NORMALISED_BYTES_MAX {
+            return Err(TokenizerError::NormalisedTooLong { found });
         }
-        Ok([before, encoding.get_ids(), after].concat())
-    }
-
-    fn encode_with(&self, inner: &Inner, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(TokenizerError::TextTooLong { found: text.len() });
+        if let Some(cutter) = inner.get_pre_tokenizer() {
+            cutter.pre_tokenize(&mut words).map_err(refused)?;
         }
-        if text.is_empty() {
-            return Ok(Vec::new());
+        let mut ids = vec![];
+        for (word, _, whole) in words.get_splits(OffsetReferential::Original, OffsetType::None) {
+            if ids.len() >= len_max {
+                break;
+            }
+            match whole {
+                Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
+                None => {
+                    let tokens = inner.get_model().tokenize(word).map_err(refused)?;
+                    ids.extend(tokens.into_iter().map(|token| token.id));
+                }
+            }
         }
-        let encoding = inner
-            .encode_fast(text, false)
-            .map_err(|error| TokenizerError::Encode { reason: error.to_string() })?;
-        let ids = encoding.get_ids();
-        let is_control = |id: &&TokenId| self.control.values().any(|control| control == *id);
-        match ids.iter().find(is_control) {
+        ids.truncate(len_max);
+        // What an encoder's vocabulary lacks becomes a control token.
+        let unknown = self.unknown.filter(|_| self.kind == Kind::WordPiece);
+        let is_refused = |id: &&TokenId| self.control_ids.contains(*id) && Some(**id) != unknown;
+        match ids.iter().find(is_refused) {
             Some(token) => Err(TokenizerError::ControlInContent { token: *token }),
-            None => Ok(ids.to_vec()),
+            None => Ok(ids),
         }
     }
 
@@ -300,7 +337,7 @@ impl Tokenizer {
         (text, is_first): &(String, bool),
     ) -> Result<Vec<TokenId>, TokenizerError> {
         let inner = self.behind.as_deref().filter(|_| !is_first).unwrap_or(&self.inner);
-        self.encode_with(inner, text)
+        self.encode_with(inner, text, usize::MAX)
     }
 
     /// The bytes of a token, none of them for a control token; `None` for an id that does not
@@ -328,12 +365,33 @@ impl Tokenizer {
 
     /// The first control token in a text, the longest of those that begin there.
     fn split_at_control<'a>(&self, text: &'a str) -> Option<(&'a str, TokenId, &'a str)> {
-        let found = self.control.iter().filter(|(control, _)| !control.is_empty());
-        let found =
-            found.filter_map(|(control, id)| Some((text.find(control.as_str())?, control, id)));
-        let first = found.min_by_key(|(start, control, _)| (*start, usize::MAX - control.len()));
-        first.map(|(start, control, id)| (&text[..start], *id, &text[start + control.len()..]))
+        let mut places = text.char_indices().map(|(start, _)| start);
+        places.find_map(|start| {
+            let (before, rest) = text.split_at(start);
+            let (len, token) = self.control_at_start(rest)?;
+            Some((before, token, &rest[len..]))
+        })
     }
+
+    /// The longest control token with which a text begins, and its length in bytes.
+    fn control_at_start(&self, text: &str) -> Option<(usize, TokenId)> {
+        let mut below = text;
+        loop {
+            // All that `text` begins with is at most `below`, and this is the greatest of those.
+            let (control, token) = self.control.range::<str, _>(up_to(below)).next_back()?;
+            if text.starts_with(control.as_str()) {
+                return Some((control.len(), *token));
+            }
+            // What is shorter and begins `text` begins also what lies between the two.
+            let same = text.bytes().zip(control.bytes()).take_while(|(a, b)| a == b).count();
+            below = &text[..text.floor_char_boundary(same)];
+        }
+    }
+}
+
+/// All texts that sort before this one, and itself.
+fn up_to(text: &str) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Unbounded, Bound::Included(text))
 }
 
 /// Text of a chat since the last control token.
@@ -369,6 +427,13 @@ impl Run {
         *self = Self { strips_start: strips_after, is_behind: true, ..Self::default() };
         (run.text, !run.is_behind)
     }
+}
+
+/// Bytes of a text as it was normalised, where what stands for a space counts as one.
+fn normalised_len(parts: &PreTokenizedString) -> usize {
+    let parts = parts.get_splits(OffsetReferential::Original, OffsetType::None);
+    let len = |(part, ..): (&str, _, _)| part.len() - 2 * part.matches(description::SPACE).count();
+    parts.into_iter().map(len).sum()
 }
 
 /// The same tokenizer without the space that it puts before a text's beginning, if it does.

@@ -3,17 +3,26 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokenizers::tokenizer::Tokenizer as Inner;
+use tokenizers::models::{ModelWrapper, bpe::BPE, wordpiece::WordPiece};
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::tokenizer::{AddedToken as Added, Tokenizer as Inner};
 
 use tally_core::computation::TokenId;
 
+use super::counts::{AddedToken, AddedTokens, Merges, Vocabulary};
+use super::stages::{json, refuse_normaliser, refuse_pre_tokenizer, refused};
 use super::{TokenizerError, VOCABULARY_MAX};
 
 /// The character that stands for a space in `SentencePiece`'s vocabularies.
-const SPACE: char = '\u{2581}';
+pub(super) const SPACE: char = '\u{2581}';
 /// What begins a token of `WordPiece` that continues a word.
 const CONTINUING: &str = "##";
+/// Most characters of a word that is put together of parts; published vocabularies say 100.
+const WORD_CHARS_MAX: usize = 128;
 
 /// How a tokenizer writes text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,52 +35,85 @@ pub enum Kind {
     WordPiece,
 }
 
-/// The parts of `tokenizer.json` that can make it unusable here.
+/// `tokenizer.json`, of which stages and model are parsed once they are known to be short or of
+/// few parts.
 #[derive(Deserialize)]
-pub(super) struct Described {
+#[serde(deny_unknown_fields)]
+pub(super) struct Described<'a> {
+    version: Option<String>,
+    #[serde(default, rename = "truncation")]
+    _truncation: IgnoredAny,
+    #[serde(default, rename = "padding")]
+    _padding: IgnoredAny,
     #[serde(default)]
-    added_tokens: Vec<DescribedToken>,
-    pre_tokenizer: Option<Value>,
-    post_processor: Option<Value>,
-    decoder: Option<Value>,
+    added_tokens: AddedTokens,
+    #[serde(borrow)]
+    normalizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pre_tokenizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    post_processor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    decoder: Option<&'a RawValue>,
+    #[serde(borrow, rename = "model")]
+    model_json: &'a RawValue,
+    #[serde(skip)]
     model: DescribedModel,
 }
 
+/// The type of a model of any kind.
 #[derive(Deserialize)]
-struct DescribedToken {
-    id: TokenId,
-    content: String,
-    #[serde(default)]
-    special: bool,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
+struct ModelType {
+    r#type: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DescribedModel {
     r#type: Option<String>,
     dropout: Option<serde_json::Number>,
     unk_token: Option<String>,
     #[serde(default)]
     byte_fallback: bool,
+    #[serde(rename = "fuse_unk")]
+    _fuse_unk: Option<bool>,
+    #[serde(rename = "ignore_merges")]
+    _ignore_merges: Option<bool>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
+    max_input_chars_per_word: Option<usize>,
+    #[serde(rename = "vocab")]
+    _vocabulary: Option<Vocabulary>,
+    #[serde(rename = "merges")]
+    _merges: Option<Merges>,
 }
 
-impl Described {
+impl<'a> Described<'a> {
+    /// Parses the file, whose long lists are counted.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, TokenizerError> {
+        let mut described: Self =
+            serde_json::from_slice(bytes).map_err(|error| unparsed(&error))?;
+        if let Some(found) = described.version.as_ref().filter(|version| *version != "1.0") {
+            return refuse("version", found.clone(), "1.0");
+        }
+        let model = described.model_json.get();
+        let ModelType { r#type: found } =
+            serde_json::from_str(model).map_err(|error| unparsed(&error))?;
+        if let Some(found) = found.filter(|found| !["BPE", "WordPiece"].contains(&found.as_str())) {
+            return refuse("model.type", found, "BPE or WordPiece");
+        }
+        described.model = serde_json::from_str(model).map_err(|error| unparsed(&error))?;
+        Ok(described)
+    }
+
     /// The tokenizer's kind, unless it has a feature that is refused.
     pub(super) fn kind(&self) -> Result<Kind, TokenizerError> {
         if let Some(dropout) = &self.model.dropout {
             return refuse("model.dropout", dropout.to_string(), "null");
         }
-        let is_word = |token: &&DescribedToken| token.special && token.single_word;
-        if let Some(token) = self.added_tokens.iter().find(is_word) {
-            return refuse("added_tokens", token.content.clone(), "no single_word");
-        }
+        self.added_tokens.0.iter().try_for_each(refuse_added)?;
+        refuse_normaliser(self.normalizer)?;
+        let is_of_bytes = refuse_pre_tokenizer(self.pre_tokenizer)?;
         let kind = self.decoder_kind()?;
         let model = self.model.r#type.as_deref();
         match kind {
@@ -79,54 +121,106 @@ impl Described {
                 if let Some(found) = model.filter(|found| *found != "BPE") {
                     return refuse("model.type", found.to_owned(), "BPE beside this decoder");
                 }
+                self.refuse_affixes()?;
             }
-            Kind::WordPiece => {
-                if model != Some("WordPiece") {
-                    return refuse("model.type", format!("{model:?}"), "WordPiece");
-                }
-                let prefix = self.model.continuing_subword_prefix.as_deref();
-                if prefix.is_some_and(|prefix| prefix != CONTINUING) {
-                    let field = "model.continuing_subword_prefix";
-                    return refuse(field, format!("{prefix:?}"), CONTINUING);
-                }
-            }
+            Kind::WordPiece => self.refuse_words(model)?,
         }
         if kind == Kind::SentencePiece {
-            self.refuse_pieces()?;
+            self.refuse_cuts()?;
+        }
+        // What a vocabulary of bytes lacks would vanish from the text, and the other way about.
+        if is_of_bytes != (kind == Kind::ByteLevel) {
+            let found = self.pre_tokenizer.map_or("null", RawValue::get);
+            return Err(refused("pre_tokenizer", found, "ByteLevel just where the decoder is"));
         }
         Ok(kind)
     }
 
+    /// The library's tokenizer: nothing of truncation, padding, decoder and post-processor gets
+    /// there, of which it needs none to encode.
+    pub(super) fn inner(&self, kind: Kind) -> Result<Inner, TokenizerError> {
+        let model = self.model_json.get();
+        let model: ModelWrapper = match kind {
+            Kind::ByteLevel | Kind::SentencePiece => {
+                serde_json::from_str::<BPE>(model).map_err(|error| unparsed(&error))?.into()
+            }
+            Kind::WordPiece => {
+                serde_json::from_str::<WordPiece>(model).map_err(|error| unparsed(&error))?.into()
+            }
+        };
+        let normaliser: Option<NormalizerWrapper> = stage("normalizer", self.normalizer)?;
+        let cutter: Option<PreTokenizerWrapper> = stage("pre_tokenizer", self.pre_tokenizer)?;
+        let added = self.added_tokens.0.iter().map(|token| Added {
+            content: token.content.clone(),
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        });
+        let added: Vec<_> = added.collect();
+        let mut inner = Inner::new(model);
+        inner.with_normalizer(normaliser).with_pre_tokenizer(cutter);
+        inner.add_tokens(&added);
+        inner.set_encode_special_tokens(true);
+        Ok(inner)
+    }
+
     fn decoder_kind(&self) -> Result<Kind, TokenizerError> {
         let supported = "ByteLevel, WordPiece, Metaspace or SentencePiece's sequence";
-        let Some(decoder) = &self.decoder else {
+        let Some(decoder) = stage::<Value>("decoder", self.decoder)? else {
             return refuse("decoder", "null".to_owned(), supported);
         };
         match decoder.get("type").and_then(Value::as_str) {
             Some("ByteLevel") => Ok(Kind::ByteLevel),
             Some("WordPiece") => Ok(Kind::WordPiece),
-            Some("Metaspace") if is_metaspace(decoder) => Ok(Kind::SentencePiece),
-            Some("Sequence") if is_of_sentence_piece(decoder) => Ok(Kind::SentencePiece),
-            _ => refuse("decoder", shortened(decoder), supported),
+            Some("Metaspace") if is_metaspace(&decoder) => Ok(Kind::SentencePiece),
+            Some("Sequence") if is_of_sentence_piece(&decoder) => Ok(Kind::SentencePiece),
+            _ => refuse("decoder", shortened(&decoder), supported),
         }
     }
 
-    /// Refuses what would make a `SentencePiece` vocabulary's texts inexact.
-    fn refuse_pieces(&self) -> Result<(), TokenizerError> {
+    /// Refuses what would make the texts of merged tokens inexact.
+    fn refuse_affixes(&self) -> Result<(), TokenizerError> {
         let model = &self.model;
         for (field, found) in [
             ("model.continuing_subword_prefix", &model.continuing_subword_prefix),
             ("model.end_of_word_suffix", &model.end_of_word_suffix),
         ] {
             if let Some(found) = found.as_ref().filter(|found| !found.is_empty()) {
-                return refuse(field, found.clone(), "null");
+                return refuse(field, found.chars().take(120).collect(), "null");
             }
         }
-        match &self.pre_tokenizer {
-            None | Some(Value::Null) => Ok(()),
-            Some(found) if is_metaspace(found) => Ok(()),
-            Some(found) => refuse("pre_tokenizer", shortened(found), "Metaspace with ▁, or null"),
+        Ok(())
+    }
+
+    /// Refuses words of no known `WordPiece`, and so long that their parts are sought for ages.
+    fn refuse_words(&self, found: Option<&str>) -> Result<(), TokenizerError> {
+        if found != Some("WordPiece") {
+            return refuse("model.type", format!("{found:?}"), "WordPiece");
         }
+        let prefix = self.model.continuing_subword_prefix.as_deref();
+        if let Some(prefix) = prefix.filter(|prefix| *prefix != CONTINUING) {
+            let found = prefix.chars().take(120).collect();
+            return refuse("model.continuing_subword_prefix", found, CONTINUING);
+        }
+        let chars = self.model.max_input_chars_per_word.unwrap_or(0);
+        if chars > WORD_CHARS_MAX {
+            let field = "model.max_input_chars_per_word";
+            return refuse(field, chars.to_string(), "at most 128");
+        }
+        Ok(())
+    }
+
+    /// Refuses cuts by which pieces would begin elsewhere than at spaces.
+    fn refuse_cuts(&self) -> Result<(), TokenizerError> {
+        let field = "pre_tokenizer";
+        let Some(text) = json(field, self.pre_tokenizer)? else { return Ok(()) };
+        let found: Value = serde_json::from_str(text).map_err(|error| unparsed(&error))?;
+        if is_metaspace(&found) {
+            return Ok(());
+        }
+        Err(refused(field, text, "Metaspace with ▁, or null"))
     }
 
     pub(super) fn unknown_token(&self) -> Option<&str> {
@@ -135,7 +229,7 @@ impl Described {
 
     /// The control tokens that take white space before or after them.
     pub(super) fn strips(&self) -> BTreeMap<TokenId, (bool, bool)> {
-        let strips = self.added_tokens.iter().filter(|token| token.special);
+        let strips = self.added_tokens.0.iter().filter(|token| token.special);
         let strips = strips.filter(|token| token.lstrip || token.rstrip);
         strips.map(|token| (token.id, (token.lstrip, token.rstrip))).collect()
     }
@@ -145,7 +239,8 @@ impl Described {
         if kind != Kind::WordPiece {
             return Ok([vec![], vec![]]);
         }
-        let found = self.post_processor.as_ref().unwrap_or(&Value::Null);
+        let found: Option<Value> = stage("post_processor", self.post_processor)?;
+        let found = &found.unwrap_or(Value::Null);
         let around = match found.get("type").and_then(Value::as_str) {
             None if found.is_null() => Some([vec![], vec![]]),
             Some("TemplateProcessing") => around_of_template(found),
@@ -168,8 +263,12 @@ impl Described {
         inner: &Inner,
         kind: Kind,
     ) -> Result<Vec<Option<Box<[u8]>>>, TokenizerError> {
-        let vocabulary: BTreeMap<TokenId, String> =
-            inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
+        let mut vocabulary: BTreeMap<TokenId, String> = BTreeMap::new();
+        for (text, id) in inner.get_vocab(true) {
+            if vocabulary.insert(id, text).is_some() {
+                return Err(TokenizerError::Repeated { found: id });
+            }
+        }
         let highest = vocabulary.last_key_value().map(|(id, _)| *id);
         let size = match highest {
             Some(id) if id < VOCABULARY_MAX => id as usize + 1,
@@ -188,7 +287,7 @@ impl Described {
             };
         }
         // The library numbers added tokens anew where it likes: only what was stated is taken.
-        for DescribedToken { id, content, special, .. } in &self.added_tokens {
+        for AddedToken { id, content, special, .. } in &self.added_tokens.0 {
             let found = vocabulary.get(id).filter(|found| *found == content);
             if found.is_none() || inner.token_to_id(content) != Some(*id) {
                 let found = vocabulary.get(id).cloned().unwrap_or_default();
@@ -209,6 +308,35 @@ impl Described {
             None => text.replace(SPACE, " ").into_bytes().into(),
         }
     }
+}
+
+fn unparsed(error: &serde_json::Error) -> TokenizerError {
+    TokenizerError::Parse { reason: error.to_string() }
+}
+
+/// A stage, parsed if it is short.
+fn stage<T: serde::de::DeserializeOwned>(
+    field: &'static str,
+    stage: Option<&RawValue>,
+) -> Result<Option<T>, TokenizerError> {
+    json(field, stage)?
+        .map(|json| serde_json::from_str(json).map_err(|error| unparsed(&error)))
+        .transpose()
+}
+
+/// Refuses added tokens whose place would depend on what stands around them otherwise than by
+/// white space that no other token has.
+fn refuse_added(token: &AddedToken) -> Result<(), TokenizerError> {
+    let content = || token.content.clone();
+    if token.special && token.single_word {
+        return refuse("added_tokens", content(), "no single_word");
+    }
+    let strips = token.single_word || token.lstrip || token.rstrip;
+    let has_space = token.content.contains(char::is_whitespace);
+    if !token.special && strips && (token.normalized || has_space) {
+        return refuse("added_tokens", content(), "no white space in what takes it");
+    }
+    Ok(())
 }
 
 fn refuse<T>(

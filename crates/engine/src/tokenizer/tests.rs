@@ -4,6 +4,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::*;
 
+mod hostile;
+
 /// All bytes, "he", "ll", "hell" and " h" as pairs, and three added tokens of which two control.
 fn description() -> serde_json::Value {
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
