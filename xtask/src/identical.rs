@@ -17,7 +17,7 @@ use tally_core::computation::{Controls, Micro, SamplingParameters, SignedMicro};
 use tally_core::receipt::{Kind, Preparation, SeedSource};
 use tally_engine::generate::{GenerateRequest, Generated, generate, generate_batch};
 use tally_engine::replay::replay;
-use tally_engine::{ARITHMETIC, Engine, Kernels, Language, Model};
+use tally_engine::{ARITHMETIC, Engine, Kernels, Language, Model, Task};
 use tally_issuer::{Admission, Draft, Prepared};
 
 use crate::repo::{Repo, stdout};
@@ -150,7 +150,8 @@ fn batched(engine: &Engine, request: &GenerateRequest) -> Result<Generated> {
         })
         .collect();
     requests.insert(PLACE, request.clone());
-    let mut outcomes = generate_batch(engine, &requests, &mut |_, _| ControlFlow::Continue(()));
+    let tasks = requests.into_iter().map(Task::new).collect();
+    let mut outcomes = generate_batch(engine, tasks, &mut |_, _| ControlFlow::Continue(()));
     Ok(outcomes.swap_remove(PLACE)?)
 }
 
@@ -172,6 +173,8 @@ fn request(engine: &Engine, chunk_len: usize, temperature: u32, other: u32) -> G
             frequency_penalty: SignedMicro::ZERO,
         },
         seed,
+        controls: Controls::default(),
+        logprobs: None,
         chunk_len,
     }
 }
