@@ -89,7 +89,7 @@ fn bench_model(repo: &Repo) -> Result<()> {
             generate(&engine, &prefill, &mut |_| ControlFlow::Continue(()))?;
             let rate = per_second(448, started.elapsed().as_micros());
             println!("| prefill of 448 tokens, {setting} | {rate} tokens/s |");
-            for batch in [1, 8] {
+            for batch in [1_u32, 4, 16] {
                 let request = request(&engine, 16, 256);
                 let started = Instant::now();
                 let tasks = (0..batch).map(|_| Task::new(request.clone())).collect();
@@ -97,7 +97,7 @@ fn bench_model(repo: &Repo) -> Result<()> {
                 {
                     outcome?;
                 }
-                let rate = per_second(256 * batch as u128, started.elapsed().as_micros());
+                let rate = per_second(256 * u128::from(batch), started.elapsed().as_micros());
                 println!("| decode, {batch} at once, {setting} | {rate} tokens/s |");
             }
         }

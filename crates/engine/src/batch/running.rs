@@ -6,7 +6,6 @@ use tally_core::philox::SamplerKey;
 use super::{Task, TaskId};
 use crate::error::EngineError;
 use crate::generate::{self, GenerateRequest, position};
-use crate::language::LanguageError;
 use crate::sampler::logprobs::logprobs;
 use crate::sampler::{self, SamplerScratch, TokenLogprobs};
 use crate::session::{Engine, Sequence, Span, Wanted};
@@ -146,7 +145,7 @@ impl Running {
         let logprobs = logprobs.transpose()?;
         steering.accept(token)?;
         let is_stopped = match stops {
-            Some(stops) => stops.push(token).map_err(LanguageError::from)?.is_stopped,
+            Some(stops) => stops.push(token)?.is_stopped,
             None => false,
         };
         self.text.push(token);
