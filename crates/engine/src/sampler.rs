@@ -158,6 +158,24 @@ pub fn sample(
     Ok(draw.winner(best, candidates.iter().copied(), gumbel::gumbel))
 }
 
+/// The logits that a draw begins with: what biases and penalties make of them.
+///
+/// # Errors
+/// As [`sample`], but that nothing may be drawn is none here.
+pub fn adjusted_logits(
+    logits: &[i32],
+    fraction_bits: u32,
+    parameters: &SamplingParameters,
+    adjustments: &Adjustments<'_>,
+) -> Result<Vec<i32>, SamplerError> {
+    appraise(logits.len(), fraction_bits, parameters)?;
+    let (mut adjusted, mut totals) = (vec![], vec![]);
+    let adjusted_to = &mut adjusted;
+    let changed =
+        adjust::adjust(logits, fraction_bits, parameters, adjustments, adjusted_to, &mut totals)?;
+    Ok(if changed { adjusted } else { logits.to_vec() })
+}
+
 /// Refuses what is out of range whatever the logits are.
 fn appraise(
     logit_count: usize,

@@ -31,18 +31,12 @@ pub struct Pushed {
 #[derive(Clone, Debug)]
 pub struct TextStream {
     tokenizer: Arc<Tokenizer>,
-    stops: Vec<Box<[u8]>>,
-    /// Bytes not given out: none of those before them can belong to a stop string.
-    held: Vec<u8>,
-    is_stopped: bool,
+    search: StopSearch,
 }
 
 impl TextStream {
-    /// The beginning of an output; an empty stop string stops nothing.
     pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: &[String]) -> Self {
-        let stops = stops.iter().filter(|stop| !stop.is_empty());
-        let stops = stops.map(|stop| stop.as_bytes().into()).collect();
-        Self { tokenizer, stops, held: vec![], is_stopped: false }
+        Self { tokenizer, search: StopSearch::new(stops) }
     }
 
     /// Adds a token; once a stop string was found, nothing is added any more.
@@ -50,30 +44,59 @@ impl TextStream {
     /// # Errors
     /// A token id that does not exist; nothing is added then.
     pub fn push(&mut self, token: TokenId) -> Result<Pushed, LanguageError> {
-        let bytes =
-            self.tokenizer.token_bytes(token).ok_or(TokenizerError::Token { found: token })?;
+        let bytes = self.tokenizer.token_bytes(token);
+        Ok(self.search.push(bytes.ok_or(TokenizerError::Token { found: token })?))
+    }
+
+    /// Whether the output contains a stop string.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.search.is_stopped
+    }
+
+    /// The text of what was still held back: nothing after a stop string.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.search.finish()
+    }
+}
+
+/// The same over the bytes of tokens.
+#[derive(Clone, Debug)]
+pub struct StopSearch {
+    stops: Vec<Box<[u8]>>,
+    /// Bytes not given out: none of those before them can belong to a stop string.
+    held: Vec<u8>,
+    is_stopped: bool,
+}
+
+impl StopSearch {
+    /// The beginning of an output; an empty stop string stops nothing.
+    #[must_use]
+    pub fn new(stops: &[String]) -> Self {
+        let stops = stops.iter().filter(|stop| !stop.is_empty());
+        let stops = stops.map(|stop| stop.as_bytes().into()).collect();
+        Self { stops, held: vec![], is_stopped: false }
+    }
+
+    /// Adds a token's bytes; once a stop string was found, nothing is added any more.
+    pub fn push(&mut self, bytes: &[u8]) -> Pushed {
         if self.is_stopped {
-            return Ok(Pushed { text: String::new(), is_stopped: true });
+            return Pushed { text: String::new(), is_stopped: true };
         }
         self.held.extend_from_slice(bytes);
         if let Some(start) = self.stops.iter().filter_map(|stop| find(&self.held, stop)).min() {
             let text = String::from_utf8_lossy(&self.held[..start]).into_owned();
             self.held.clear();
             self.is_stopped = true;
-            return Ok(Pushed { text, is_stopped: true });
+            return Pushed { text, is_stopped: true };
         }
         let begun = self.stops.iter().map(|stop| begun_len(&self.held, stop)).max();
         let kept = begun.unwrap_or_default().max(incomplete_len(&self.held));
         let rest = self.held.split_off(self.held.len() - kept);
         let text = String::from_utf8_lossy(&self.held).into_owned();
         self.held = rest;
-        Ok(Pushed { text, is_stopped: false })
-    }
-
-    /// Whether the output contains a stop string.
-    #[must_use]
-    pub const fn is_stopped(&self) -> bool {
-        self.is_stopped
+        Pushed { text, is_stopped: false }
     }
 
     /// The text of what was still held back: nothing after a stop string.

@@ -157,6 +157,25 @@ def sample(i):
     return {"tokens": [sampler.sample(logits, bits, i, i["key"], at) for at in positions]}
 
 
+def adjust(i):
+    logits, bits = integers(i["logits"]), i["fraction_bits"]
+    sampler.appraise(logits, bits, i)
+    return {"logits": sampler.adjusted(logits, bits, i)}
+
+
+def logprobs(i):
+    logits, bits, tokens = integers(i["logits"]), i["fraction_bits"], i["tokens"]
+    found, top, of_top = sampler.log_probabilities(logits, bits, tokens, i["count"])
+    return {"millionths": found, "top": top, "top_millionths": of_top}
+
+
+def stop(i):
+    tokens = [bytes.fromhex(token) for token in i["tokens"]]
+    stops = [text.encode() for text in i["stop"]]
+    count, is_stopped, shown = sampler.stopped(tokens, stops)
+    return {"count": count, "is_stopped": is_stopped, "shown": shown.decode(errors="replace")}
+
+
 def table(i):
     entries = tables.BY_NAME[i["table"]]()
     form = "<H" if i["table"] == "exponential" else "<h"
@@ -175,6 +194,7 @@ def rotation(i):
 
 OPERATIONS = {
     "activate": activate,
+    "adjust": adjust,
     "bias": bias,
     "divide": divide,
     "embedding": embedding,
@@ -183,6 +203,7 @@ OPERATIONS = {
     "head-norm": head_norm,
     "layer-norm": layer_norm,
     "linear": linear,
+    "logprobs": logprobs,
     "narrow": narrow,
     "norm": norm,
     "philox": philox,
@@ -193,10 +214,12 @@ OPERATIONS = {
     "rotate": rotate,
     "rotation": rotation,
     "sample": sample,
+    "sample-allowed": sample,
     "sampler-key": sampler_key,
     "sampler-tables": sampler_tables,
     "scores": scores,
     "softmax": softmax,
+    "stop": stop,
     "table": table,
     "weight": weight,
     "weighted-sum": weighted_sum,

@@ -1,4 +1,4 @@
-"""The sampler of `spec/arithmetic.md` (A-28 to A-32, A-38, A-39) in plain integers."""
+"""The sampler of `spec/arithmetic.md` (A-28 to A-32, A-38 to A-42) in plain integers."""
 
 from hashlib import sha256
 from struct import pack
@@ -103,13 +103,88 @@ def weight(delta, lambda_bits, temperature):
     return rs(value, 11)
 
 
+# Adjustments
+
+
+def appraise(logits, lambda_bits, parameters):
+    """A-28: what is out of range whatever the logits are."""
+    if not 1 <= len(logits) <= 2**20:
+        raise ParameterRefusal("vocabulary")
+    if lambda_bits > 31:
+        raise ParameterRefusal("fraction bits")
+    if parameters.get("temperature", 0) > 100 * MILLION:
+        raise ParameterRefusal("temperature")
+    if parameters.get("top_p", 0) > MILLION:
+        raise ParameterRefusal("top-p")
+    for name in ("presence_penalty", "frequency_penalty"):
+        if abs(parameters.get(name, 0)) > 2 * MILLION:
+            raise ParameterRefusal("penalty")
+    bias = parameters.get("bias", [])
+    if any(abs(value) > 100 * MILLION for _, value in bias):
+        raise ParameterRefusal("bias")
+    if any(one >= other for (one, _), (other, _) in zip(bias, bias[1:])):
+        raise ParameterRefusal("bias order")
+
+
+def adjusted(logits, lambda_bits, parameters):
+    """A-40: l' of every token."""
+    totals = dict(map(tuple, parameters.get("bias", [])))
+    presence = parameters.get("presence_penalty", 0)
+    frequency = parameters.get("frequency_penalty", 0)
+    if presence or frequency:
+        for token, count in parameters.get("counts", []):
+            if count > 0:
+                totals[token] = totals.get(token, 0) - presence - frequency * count
+    found = list(logits)
+    for token, total in totals.items():
+        if token >= len(found):
+            raise ParameterRefusal("token")
+        moved = found[token] + round_ratio(total << lambda_bits, MILLION)
+        found[token] = min(max(moved, -(2**30)), 2**30)
+    return found
+
+
+def rounded_log(base, delta, lambda_bits):
+    """A-41: a distance and what all weigh as a log-probability in millionths."""
+    return rs((base - (delta << (40 - lambda_bits))) * MILLION, 40)
+
+
+def log_probabilities(logits, lambda_bits, tokens, count):
+    """A-41: of tokens, and of the `count` likeliest."""
+    if count > 20:
+        raise ParameterRefusal("count")
+    if not 1 <= len(logits) <= 2**20:
+        raise ParameterRefusal("vocabulary")
+    if lambda_bits > 31:
+        raise ParameterRefusal("fraction bits")
+    if any(token >= len(logits) for token in tokens):
+        raise ParameterRefusal("token")
+    highest = max(logits)
+    base = negative_ln(sum(weight(highest - l, lambda_bits, MILLION) for l in logits), 40)
+    top = sorted(range(len(logits)), key=lambda token: (-logits[token], token))[:count]
+    of = lambda token: rounded_log(base, highest - logits[token], lambda_bits)
+    return list(map(of, tokens)), top, list(map(of, top))
+
+
+def stopped(tokens, stops):
+    """A-42: how many of these tokens (their bytes) the output has, whether a stop string ends it,
+    and the bytes that are shown."""
+    text = b""
+    for count, token in enumerate(tokens, 1):
+        text += token
+        starts = [text.find(stop) for stop in stops if stop in text]
+        if starts:
+            return count, True, text[: min(starts)]
+    return len(tokens), False, text
+
+
 # The draw
 
 
-def candidates(logits, lambda_bits, temperature, top_k, top_p):
+def candidates(logits, lambda_bits, temperature, top_k, top_p, allowed):
     """A-30: (distance, token) of those that may be drawn, the likeliest first."""
-    highest = max(logits)
-    kept = sorted((highest - logit, token) for token, logit in enumerate(logits))
+    highest = max(logits[token] for token in allowed)
+    kept = sorted((highest - logits[token], token) for token in allowed)
     if top_k > 0:
         kept = kept[:top_k]
     if top_p >= MILLION:
@@ -124,20 +199,18 @@ def candidates(logits, lambda_bits, temperature, top_k, top_p):
 
 
 def sample(logits, lambda_bits, parameters, key, position):
-    """A-28 to A-31: the token."""
+    """A-28 to A-31 and A-40: the token."""
+    appraise(logits, lambda_bits, parameters)
     temperature, top_p = parameters["temperature"], parameters["top_p"]
-    if not 1 <= len(logits) <= 2**20:
-        raise ParameterRefusal("vocabulary")
-    if lambda_bits > 31:
-        raise ParameterRefusal("fraction bits")
-    if temperature > 100 * MILLION:
-        raise ParameterRefusal("temperature")
-    if top_p > MILLION:
-        raise ParameterRefusal("top-p")
+    logits = adjusted(logits, lambda_bits, parameters)
+    allowed = parameters.get("allowed", range(len(logits)))
+    if not allowed:
+        raise ParameterRefusal("allowed")
     if temperature == 0:
-        return logits.index(max(logits))
+        return max(allowed, key=lambda token: (logits[token], -token))
     best = None
-    for delta, token in candidates(logits, lambda_bits, temperature, parameters["top_k"], top_p):
+    top_k = parameters["top_k"]
+    for delta, token in candidates(logits, lambda_bits, temperature, top_k, top_p, allowed):
         word = philox([position, token, parameters["choice"], 0], key)[0]
         noise = gumbel(word) * temperature << lambda_bits
         score = noise - delta * MILLION * 2**24

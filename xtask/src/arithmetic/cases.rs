@@ -6,6 +6,7 @@ use super::integers::{one, packed};
 use super::{Case, Group};
 
 mod attention;
+mod controls;
 mod linear;
 mod norms;
 mod outputs;
@@ -18,6 +19,7 @@ pub(super) fn groups() -> Vec<Group> {
     all.extend(attention::groups());
     all.extend(outputs::groups());
     all.extend(sampling::groups());
+    all.extend(controls::groups());
     all
 }
 

@@ -16,6 +16,8 @@ use tally_engine::{EngineError, Kernels, encoder};
 
 use super::integers::{Given, one, packed};
 
+mod controls;
+
 const RESIDUAL_MAX: u64 = (1 << 31) - 1;
 const FIXED_MAX: u64 = 1 << 30;
 const SCORE_BITS: i32 = 12;
@@ -28,6 +30,7 @@ pub(super) fn answer(kernels: Kernels, operation: &str, given: &Value) -> Result
     let given = Given(given);
     match operation {
         "activate" => activate(kernels, given),
+        "adjust" => controls::adjust(given),
         "bias" => bias(kernels, given),
         "divide" => divide(kernels, given),
         "embedding" => embedding(kernels, given),
@@ -36,6 +39,7 @@ pub(super) fn answer(kernels: Kernels, operation: &str, given: &Value) -> Result
         "head-norm" => head_norm(kernels, given),
         "layer-norm" => layer_norm(kernels, given),
         "linear" => linear(kernels, given),
+        "logprobs" => controls::logprobs(given),
         "narrow" => narrow(kernels, given),
         "norm" => norm(kernels, given),
         "philox" => philox_block(given),
@@ -46,10 +50,12 @@ pub(super) fn answer(kernels: Kernels, operation: &str, given: &Value) -> Result
         "rotate" => rotate(kernels, given),
         "rotation" => rotation(given),
         "sample" => sample(given),
+        "sample-allowed" => controls::sample_allowed(given),
         "sampler-key" => sampler_key(given),
         "sampler-tables" => Ok(json!({ "sha256": SamplerTables::get().digest().to_string() })),
         "scores" => scores(kernels, given),
         "softmax" => softmax(kernels, given),
+        "stop" => controls::stop(given),
         "table" => table(given),
         "weight" => weight(given),
         "weighted-sum" => weighted_sum(kernels, given),
@@ -356,6 +362,12 @@ fn parameter(error: &SamplerError) -> Result<&'static str> {
         SamplerError::FractionBits { .. } => "fraction bits",
         SamplerError::Temperature { .. } => "temperature",
         SamplerError::TopP { .. } => "top-p",
+        SamplerError::Bias { .. } => "bias",
+        SamplerError::BiasOrder { .. } => "bias order",
+        SamplerError::Penalty { .. } => "penalty",
+        SamplerError::Token { .. } => "token",
+        SamplerError::NothingAllowed { .. } => "allowed",
+        SamplerError::Logprobs { .. } => "count",
         other => bail!("an unknown refusal: {other}"),
     })
 }

@@ -73,6 +73,8 @@ fn the_twin_notices_one_unit_in_one_output() {
         ("divide.json", "{\"values\":[0,", "{\"values\":[1,"),
         ("scores.json", "\"bound\":1073741824", "\"bound\":1073741825"),
         ("gumbel.json", "-52512596", "-52512595"),
+        ("logprobs.json", "-693147", "-693148"),
+        ("stop.json", "\"count\":3", "\"count\":2"),
     ] {
         let (is_equal, said) = twin_says(file, same, "law.py", same);
         assert!(is_equal, "{file}: {said}");
@@ -109,6 +111,27 @@ fn the_twin_with_one_operation_changed_is_noticed() {
         ("residual.json", "law.py", "BOUND_31 = 2**31 - 1", "BOUND_31 = 2**31"),
         ("sample.json", "sampler.py", "kept = kept[:top_k]", "kept = kept[: top_k + 1]"),
         ("weight.json", "sampler.py", "return rs(value, 11)", "return value >> 11"),
+        (
+            "adjust.json",
+            "sampler.py",
+            "round_ratio(total << lambda_bits, MILLION)",
+            "(total << lambda_bits) // MILLION",
+        ),
+        ("adjust.json", "sampler.py", "if count > 0:", "if count >= 0:"),
+        ("adjust.json", "sampler.py", "min(max(moved, -(2**30)), 2**30)", "moved"),
+        (
+            "sample-allowed.json",
+            "sampler.py",
+            "kept = sorted((highest - logits[token], token) for token in allowed)",
+            "kept = sorted((highest - logits[token], token) for token in range(len(logits)))",
+        ),
+        (
+            "logprobs.json",
+            "sampler.py",
+            "rs((base - (delta << (40 - lambda_bits))) * MILLION, 40)",
+            "(base - (delta << (40 - lambda_bits))) * MILLION >> 40",
+        ),
+        ("stop.json", "sampler.py", "text[: min(starts)]", "text[: max(starts)]"),
     ] {
         let changed = |text: String| {
             assert!(text.contains(from), "{source} has no {from}");

@@ -1,5 +1,7 @@
 //! What was generated replays; every neighbour of it is refused at the place where it differs.
 
+mod controls;
+
 use std::ops::ControlFlow;
 
 use tally_core::Digest;
