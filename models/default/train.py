@@ -19,10 +19,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL = ["<|end|>", "<|begin|>", "<|system|>", "<|user|>", "<|assistant|>"]
 TEMPLATE = (
-    "<|begin|>{% for message in messages %}{% if message.role == 'system' %}<|system|>{{ message.content }}<|end|>"
+    "<|begin|>"
+    "{% if tools %}<|system|>{% if messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
+    "# Tools\n\nFunctions within <tools></tools>:\n<tools>\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}</tools>\n\n"
+    'Call one with a JSON object:\n<tool_call>\n{"name": <name>, "arguments": <object>}\n</tool_call><|end|>{% endif %}'
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{% if not (tools and loop.first) %}<|system|>{{ message.content }}<|end|>{% endif %}"
     "{% elif message.role == 'user' %}<|user|>{{ message.content }}<|end|>"
-    "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}"
+    "{% for call in message.tool_calls %}{% if message.content or not loop.first %}{{ '\\n' }}{% endif %}"
+    '<tool_call>\n{"name": {{ call.function.name | tojson }}, "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>'
+    "{% endfor %}<|end|>"
+    "{% elif message.role == 'tool' %}<|user|><tool_response>\n{{ message.content }}\n</tool_response><|end|>"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",

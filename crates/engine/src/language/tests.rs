@@ -167,3 +167,42 @@ fn a_prompt_begins_with_the_begin_token_where_the_model_has_one() {
     assert_eq!(prompt[1..], language.tokenizer().encode("Hi").unwrap());
     assert_eq!(tiny().encode_prompt("Hi").unwrap(), [40, 73]);
 }
+
+/// Held against what Jinja2 makes of the same template, with `json.dumps` as `tojson`.
+#[test]
+fn the_default_model_lists_tools_and_their_calls_as_published_templates_do() {
+    let model = default_model();
+    let template = ChatTemplate::parse(model.template(), "<|begin|>", "<|end|>").unwrap();
+    let render = |messages: &[Message], tools: &[&str]| -> String {
+        let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
+        let pieces = template.render(messages, &ChatOptions { tools }, true).unwrap();
+        pieces.iter().map(crate::tokenizer::Piece::text).collect()
+    };
+    let tool = r#"{"type":"function","function":{"name":"add","description":"Adds é < two"}}"#;
+    let call = |id: &str, arguments: &str| {
+        let [id, name, arguments] = [id, "add", arguments].map(str::to_owned);
+        ToolCall { id, name, arguments }
+    };
+    let mut messages = vec![
+        Message::new(Role::System, "Be brief."),
+        Message::new(Role::User, "1+2?"),
+        Message::new(Role::Assistant, ""),
+        Message::new(Role::Tool, "3"),
+        Message::new(Role::User, "Thanks"),
+    ];
+    let plain = "<|begin|><|system|>Be brief.<|end|><|user|>1+2?<|end|><|assistant|>";
+    assert_eq!(render(&messages[..2], &[]), plain);
+    messages[2].tool_calls = vec![call("c1", r#"{"b":2,"a":1.0}"#), call("c2", "{}")];
+    let tools = "# Tools\n\nFunctions within <tools></tools>:\n<tools>\n\
+        {\"type\": \"function\", \"function\": {\"name\": \"add\", \"description\": \"Adds é < two\"}}\n\
+        </tools>\n\nCall one with a JSON object:\n<tool_call>\n\
+        {\"name\": <name>, \"arguments\": <object>}\n</tool_call><|end|>";
+    let rest = "<|user|>1+2?<|end|><|assistant|><tool_call>\n\
+        {\"name\": \"add\", \"arguments\": {\"b\": 2, \"a\": 1.0}}\n</tool_call>\n<tool_call>\n\
+        {\"name\": \"add\", \"arguments\": {}}\n</tool_call><|end|><|user|><tool_response>\n3\n\
+        </tool_response><|end|><|user|>Thanks<|end|><|assistant|>";
+    let with_system = format!("<|begin|><|system|>Be brief.\n\n{tools}{rest}");
+    assert_eq!(render(&messages, &[tool]), with_system);
+    let without = format!("<|begin|><|system|>{tools}{rest}");
+    assert_eq!(render(&messages[1..], &[tool]), without);
+}
