@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use tally_core::computation::{Micro, SamplingParameters, SignedMicro};
+use tally_core::computation::{Controls, Micro, SamplingParameters, SignedMicro};
 use tally_core::ed25519::SigningKey;
 use tally_core::note::KeyName;
 use tally_engine::generate::{GenerateRequest, generate, generate_batch};
-use tally_engine::{Engine, Kernels, Model};
+use tally_engine::{Engine, Kernels, Model, Task};
 use tally_log::{Log, NamedKey, Posix, bench as log_bench};
 use tally_verifier::{Expected, Policy, UnixTime, verify};
 
@@ -89,15 +89,15 @@ fn bench_model(repo: &Repo) -> Result<()> {
             generate(&engine, &prefill, &mut |_| ControlFlow::Continue(()))?;
             let rate = per_second(448, started.elapsed().as_micros());
             println!("| prefill of 448 tokens, {setting} | {rate} tokens/s |");
-            for batch in [1, 8] {
-                let requests = vec![request(&engine, 16, 256); batch];
+            for batch in [1_u32, 4, 16] {
+                let request = request(&engine, 16, 256);
                 let started = Instant::now();
-                for outcome in
-                    generate_batch(&engine, &requests, &mut |_, _| ControlFlow::Continue(()))
+                let tasks = (0..batch).map(|_| Task::new(request.clone())).collect();
+                for outcome in generate_batch(&engine, tasks, &mut |_, _| ControlFlow::Continue(()))
                 {
                     outcome?;
                 }
-                let rate = per_second(256 * batch as u128, started.elapsed().as_micros());
+                let rate = per_second(256 * u128::from(batch), started.elapsed().as_micros());
                 println!("| decode, {batch} at once, {setting} | {rate} tokens/s |");
             }
         }
@@ -142,6 +142,8 @@ fn request(engine: &Engine, input_len: u32, max_tokens: u32) -> GenerateRequest 
             frequency_penalty: SignedMicro::ZERO,
         },
         seed: [7; 32],
+        controls: Controls::default(),
+        logprobs: None,
         chunk_len: 64,
     }
 }

@@ -1,9 +1,9 @@
 //! `cargo xtask identical`: one prompt, one model, and the same bytes however it is computed.
 //!
 //! For one prompt and fixed seed, nonce, id and time, the map `computation` and the whole statement
-//! are computed with every kernel, 1 and 2 threads, the prompt in one chunk or in pieces of 7, alone
-//! or batched with seven others, in a debug and in a release build. All must be equal byte for byte,
-//! and each must replay.
+//! are computed with every kernel, 1 and 2 threads, the prompt in one chunk or in pieces of 7, alone,
+//! batched with seven others, or amid others that come, go and begin alike, in a debug and in a
+//! release build. All must be equal byte for byte, and each must replay.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -17,11 +17,12 @@ use tally_core::computation::{Controls, Micro, SamplingParameters, SignedMicro};
 use tally_core::receipt::{Kind, Preparation, SeedSource};
 use tally_engine::generate::{GenerateRequest, Generated, generate, generate_batch};
 use tally_engine::replay::replay;
-use tally_engine::{ARITHMETIC, Engine, Kernels, Language, Model};
+use tally_engine::{ARITHMETIC, Engine, Kernels, Language, Model, Task};
 use tally_issuer::{Admission, Draft, Prepared};
 
 use crate::repo::{Repo, stdout};
 
+mod arrivals;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,12 @@ const PROMPT_LEN: u32 = 90;
 const OUTPUT_LEN: u32 = 48;
 const SEED: [u8; 32] = [42; 32];
 const WAYS_OF_SAMPLING: [(&str, u32); 2] = [("greedy", 0), ("sampled", 800_000)];
+
+/// A way to compute a request.
+type Generate = fn(&Engine, &GenerateRequest) -> Result<Generated>;
+
+const COMPANIES: [(&str, Generate); 3] =
+    [("alone", alone), ("batched-with-7", batched), ("amid-arrivals", arrivals::generate)];
 
 /// Compares both build profiles, each of which compares everything else.
 pub(crate) fn run(repo: &Repo) -> Result<()> {
@@ -102,10 +109,9 @@ pub(crate) fn run_this_build(repo: &Repo) -> Result<()> {
         for threads in [1, 2] {
             let engine = Engine::new(Arc::clone(&model), kernels, threads)?;
             for chunk_len in [7, PROMPT_LEN as usize] {
-                for is_batched in [false, true] {
+                for (company, generate) in COMPANIES {
                     for (sampling, temperature) in WAYS_OF_SAMPLING {
-                        let digest = one_way(&engine, chunk_len, is_batched, temperature)?;
-                        let company = if is_batched { "batched-with-7" } else { "alone" };
+                        let digest = one_way(&engine, chunk_len, generate, temperature)?;
                         let name = kernels.name();
                         println!(
                             "{sampling} {digest} {name},{threads}-threads,chunks-of-{chunk_len},{company}"
@@ -121,14 +127,11 @@ pub(crate) fn run_this_build(repo: &Repo) -> Result<()> {
 fn one_way(
     engine: &Engine,
     chunk_len: usize,
-    is_batched: bool,
+    generate: Generate,
     temperature: u32,
 ) -> Result<Digest> {
     let request = request(engine, chunk_len, temperature, 0);
-    let generated = match is_batched {
-        false => generate(engine, &request, &mut |_| ControlFlow::Continue(()))?,
-        true => batched(engine, &request)?,
-    };
+    let generated = generate(engine, &request)?;
     let draft = draft(engine, &request, &generated)?;
     let language = Language::of(engine.model())?;
     replay(engine, &language, &draft.computation(generated.finish), &mut |_, _| ())?;
@@ -137,6 +140,11 @@ fn one_way(
     let mut bytes = answer.computation.encode();
     bytes.extend(statement.encode());
     Ok(Digest::of_content(&bytes))
+}
+
+/// The request and no other.
+fn alone(engine: &Engine, request: &GenerateRequest) -> Result<Generated> {
+    Ok(generate(engine, request, &mut |_| ControlFlow::Continue(()))?)
 }
 
 /// The request in the middle of seven others of other lengths and seeds.
@@ -150,7 +158,8 @@ fn batched(engine: &Engine, request: &GenerateRequest) -> Result<Generated> {
         })
         .collect();
     requests.insert(PLACE, request.clone());
-    let mut outcomes = generate_batch(engine, &requests, &mut |_, _| ControlFlow::Continue(()));
+    let tasks = requests.into_iter().map(Task::new).collect();
+    let mut outcomes = generate_batch(engine, tasks, &mut |_, _| ControlFlow::Continue(()));
     Ok(outcomes.swap_remove(PLACE)?)
 }
 
@@ -172,6 +181,8 @@ fn request(engine: &Engine, chunk_len: usize, temperature: u32, other: u32) -> G
             frequency_penalty: SignedMicro::ZERO,
         },
         seed,
+        controls: Controls::default(),
+        logprobs: None,
         chunk_len,
     }
 }

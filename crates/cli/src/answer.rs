@@ -84,6 +84,8 @@ impl Answerer<'_> {
             input: prepared.input.clone(),
             parameters: prepared.parameters.clone(),
             seed: prepared.seed,
+            controls: Controls::default(),
+            logprobs: None,
             chunk_len: CHUNK_LEN,
         };
         self.generate(&task, Draft::new(admission, prepared)?, on_text)

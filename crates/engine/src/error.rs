@@ -68,6 +68,29 @@ pub enum EngineError {
     /// What only an encoder can do was asked of a decoder.
     #[error("the model is a decoder: it continues texts and makes no vectors of them")]
     NotAnEncoder,
+    /// Controls of a task that was made without the language of its model.
+    #[error("stop strings and grammars need the model's language, the task has none")]
+    NoLanguage,
+    /// A task whose keys and values need more memory than a batch may take.
+    #[error("the task needs up to {needed} bytes of cache, the limit of all tasks is {limit}")]
+    CacheLimit {
+        /// What its longest output needs.
+        needed: u64,
+        /// What all may take.
+        limit: u64,
+    },
+    /// As many tasks are running and waiting as a batch may have.
+    #[error("{limit} tasks are running or waiting, the most at a time")]
+    TasksBusy {
+        /// How many may run and wait.
+        limit: usize,
+    },
+    /// A task's id that another has.
+    #[error("task {id} is running or waiting already")]
+    TaskRuns {
+        /// The id.
+        id: u64,
+    },
     /// The worker threads could not be started.
     #[error("{count} worker threads could not be started")]
     Threads {

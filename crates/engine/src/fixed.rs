@@ -14,7 +14,7 @@ pub mod rope;
 #[cfg(test)]
 mod tests;
 
-pub use rope::{ROPE_HEAD_DIM_MAX, ROPE_POSITION_MAX, RopeFrequencies};
+pub use rope::{ROPE_HEAD_DIM_MAX, ROPE_POSITION_MAX, ROPE_TURNS_MAX, RopeFrequencies};
 
 /// Fraction bits of a [`Fixed`].
 pub const FRACTION_BITS: u32 = 62;

@@ -6,18 +6,21 @@
 
 use std::ops::ControlFlow;
 
-use tally_core::computation::{FinishReason, SamplingParameters, TOKENS_MAX};
-use tally_core::philox::SamplerKey;
+use tally_core::computation::{Controls, FinishReason, SamplingParameters, TOKENS_MAX};
 
+use crate::batch::{Batch, BatchLimits, Task, TaskEvent, TaskId};
 use crate::error::EngineError;
-use crate::sampler::{self, Adjustments, SamplerScratch};
-use crate::session::{Engine, Sequence};
+use crate::session::{Engine, PASS_TOKENS_MAX};
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 /// Chunk length that suits most machines.
 pub const CHUNK_LEN: usize = 64;
+/// Most tasks that [`generate_batch`] has running at a time; further ones wait.
+const SEQUENCES_MAX: usize = 256;
+/// Least room for inputs in a pass of [`generate_batch`].
+const PASS_TOKENS: usize = 512;
 
 /// What is to be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +31,11 @@ pub struct GenerateRequest {
     pub parameters: SamplingParameters,
     /// The sampler's seed.
     pub seed: [u8; 32],
-    /// Tokens of the input that are computed in one pass; it cannot change the output.
+    /// What else steers the output.
+    pub controls: Controls,
+    /// How many of the likeliest tokens are given with each token drawn and its log-probability.
+    pub logprobs: Option<u8>,
+    /// Most tokens of the input that are computed in one pass; it cannot change the output.
     pub chunk_len: usize,
 }
 
@@ -44,72 +51,107 @@ pub struct Generated {
 /// Generates one output and gives each token to `on_token` as soon as it is drawn.
 ///
 /// # Errors
-/// An empty or too long input, parameters out of range, a token outside the vocabulary, or a value
-/// beyond a bound of the arithmetic.
+/// An empty or too long input, parameters out of range, a token outside the vocabulary, controls
+/// that need a [`Task`] with the model's language, or a value beyond a bound of the arithmetic.
 pub fn generate(
     engine: &Engine,
     request: &GenerateRequest,
     on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
 ) -> Result<Generated, EngineError> {
-    let requests = std::slice::from_ref(request);
-    let mut outcomes = generate_batch(engine, requests, &mut |_, token| on_token(token));
+    generate_task(engine, Task::new(request.clone()), on_token)
+}
+
+/// Generates the output of one task and gives each token to `on_token` as soon as it is drawn.
+///
+/// # Errors
+/// As [`generate`], and a grammar that cannot go on.
+pub fn generate_task(
+    engine: &Engine,
+    task: Task,
+    on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+) -> Result<Generated, EngineError> {
+    let mut outcomes = generate_batch(engine, vec![task], &mut |_, token| on_token(token));
     outcomes.pop().unwrap_or(Err(EngineError::EmptyInput))
 }
 
-/// Generates many outputs, one step of all in each pass; outcome n is that of request n alone.
+/// Generates many outputs in one batch; outcome n is that of task n alone.
 ///
-/// `on_token` gets the request's index with each token; to break ends that request only.
+/// `on_token` gets the task's index with each token; to break ends that task only.
 pub fn generate_batch(
     engine: &Engine,
-    requests: &[GenerateRequest],
+    tasks: Vec<Task>,
     on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
 ) -> Vec<Result<Generated, EngineError>> {
-    let mut scratch = SamplerScratch::default();
-    let mut logits = vec![];
-    let mut tasks: Vec<Task<'_>> = requests
-        .iter()
-        .enumerate()
-        .map(|(index, request)| Task::new(engine, index, request))
-        .collect();
-    for task in &mut tasks {
-        task.begin(engine, &mut logits, &mut scratch, on_token);
-    }
-    loop {
-        let mut active: Vec<&mut Task<'_>> =
-            tasks.iter_mut().filter(|task| task.end.is_none()).collect();
-        if active.is_empty() {
-            break;
-        }
-        step(engine, &mut active, &mut logits, &mut scratch, on_token);
-    }
-    tasks.into_iter().map(Task::into_outcome).collect()
+    let batch = match Batch::new(engine, limits_of(&tasks)) {
+        Ok(batch) => batch,
+        Err(error) => return tasks.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let mut outcomes: Vec<Outcome> = tasks.iter().map(|_| Outcome::default()).collect();
+    run(batch, tasks, &mut outcomes, on_token);
+    let finished = outcomes.into_iter().map(|Outcome { output, end }| {
+        // A batch is idle only once each task has ended.
+        let finish = end.unwrap_or(Ok(FinishReason::Cancelled))?;
+        Ok(Generated { output, finish })
+    });
+    finished.collect()
 }
 
-/// One step of several tasks in one pass; a refusal in it is laid at the door of its task.
-fn step(
-    engine: &Engine,
-    tasks: &mut [&mut Task<'_>],
-    logits: &mut Vec<Vec<i32>>,
-    scratch: &mut SamplerScratch,
+/// What became of a task so far.
+#[derive(Debug, Default)]
+struct Outcome {
+    output: Vec<u32>,
+    end: Option<Result<FinishReason, EngineError>>,
+}
+
+/// Every task at once, with as long chunks as each asks for.
+fn limits_of(tasks: &[Task]) -> BatchLimits {
+    let sequences_max = tasks.len().clamp(1, SEQUENCES_MAX);
+    let chunk_len = tasks.iter().map(|task| task.request().chunk_len).max().unwrap_or_default();
+    let pass_tokens_max = chunk_len.max(PASS_TOKENS).saturating_add(sequences_max);
+    BatchLimits {
+        pass_tokens_max: pass_tokens_max.min(PASS_TOKENS_MAX),
+        sequences_max,
+        cache_bytes_max: u64::MAX,
+        waiting_max: tasks.len(),
+    }
+}
+
+/// Admits all tasks in order and goes on until each has ended.
+fn run(
+    mut batch: Batch<&Engine>,
+    tasks: Vec<Task>,
+    outcomes: &mut [Outcome],
     on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
 ) {
-    let tokens: Vec<u32> = tasks.iter().map(|task| task.last_token()).collect();
-    let mut sequences: Vec<&mut Sequence> =
-        tasks.iter_mut().map(|task| &mut task.sequence).collect();
-    match engine.step(&mut sequences, &tokens, logits) {
-        Ok(()) => {
-            for (task, logits) in tasks.iter_mut().zip(logits.iter()) {
-                task.draw(engine, logits, scratch, on_token);
-            }
-        }
-        Err(error) => match tasks {
-            [task] => task.end = Some(Err(error)),
-            tasks => {
-                for task in tasks {
-                    step(engine, &mut [task], logits, scratch, on_token);
+    for (index, (task, outcome)) in tasks.into_iter().zip(&mut *outcomes).enumerate() {
+        let admitted = batch.admit(TaskId(index as u64), task);
+        outcome.end = admitted.err().map(Err);
+    }
+    let mut broken = vec![];
+    while !batch.is_idle() {
+        let on_event = &mut |id: TaskId, event| {
+            let index = usize::try_from(id.0).unwrap_or(usize::MAX);
+            let Some(outcome) = outcomes.get_mut(index) else { return };
+            match event {
+                TaskEvent::Begin { .. } => {}
+                TaskEvent::Token { token, .. } => {
+                    outcome.output.push(token);
+                    if on_token(index, token).is_break() {
+                        broken.push(id);
+                    }
                 }
+                TaskEvent::End(end) => outcome.end = Some(end),
             }
-        },
+        };
+        batch.step(on_event);
+        for id in std::mem::take(&mut broken) {
+            batch.cancel(id, &mut |id, event| {
+                let index = usize::try_from(id.0).unwrap_or(usize::MAX);
+                if let (Some(outcome), TaskEvent::End(end)) = (outcomes.get_mut(index), event) {
+                    outcome.end = Some(end);
+                }
+            });
+        }
     }
 }
 
@@ -147,83 +189,6 @@ pub(crate) fn appraise(
         return Err(EngineError::Parameter { what, found, minimum: 1, maximum: TOKENS_MAX });
     }
     Ok(())
-}
-
-/// One request on its way.
-struct Task<'a> {
-    index: usize,
-    request: &'a GenerateRequest,
-    key: SamplerKey,
-    sequence: Sequence,
-    output: Vec<u32>,
-    end: Option<Result<FinishReason, EngineError>>,
-}
-
-impl<'a> Task<'a> {
-    fn new(engine: &Engine, index: usize, request: &'a GenerateRequest) -> Self {
-        let key = SamplerKey::from_seed(&request.seed);
-        Self { index, request, key, sequence: engine.sequence(), output: vec![], end: None }
-    }
-
-    /// Computes the input and draws the first token.
-    fn begin(
-        &mut self,
-        engine: &Engine,
-        logits: &mut Vec<Vec<i32>>,
-        scratch: &mut SamplerScratch,
-        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
-    ) {
-        let GenerateRequest { input, parameters, chunk_len, .. } = self.request;
-        let begun = appraise(engine, input, parameters)
-            .and_then(|()| engine.prefill(&mut self.sequence, input, *chunk_len, logits));
-        match (begun, logits.first()) {
-            (Ok(()), Some(logits)) => self.draw(engine, logits, scratch, on_token),
-            (Ok(()), None) => self.end = Some(Err(EngineError::EmptyInput)),
-            (Err(error), _) => self.end = Some(Err(error)),
-        }
-    }
-
-    fn draw(
-        &mut self,
-        engine: &Engine,
-        logits: &[i32],
-        scratch: &mut SamplerScratch,
-        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
-    ) {
-        let parameters = &self.request.parameters;
-        let configuration = engine.model().configuration();
-        let position = position(self.request.input.len() + self.output.len());
-        let bits = configuration.logit_bits;
-        match sampler::sample(
-            logits,
-            bits,
-            parameters,
-            &Adjustments::NONE,
-            self.key,
-            position,
-            scratch,
-        ) {
-            Err(error) => self.end = Some(Err(error.into())),
-            Ok(token) => {
-                self.output.push(token);
-                let flow = on_token(self.index, token);
-                let input_len = self.request.input.len();
-                let end = end_of(parameters, input_len, &self.output, configuration.context);
-                let end = end.or(flow.is_break().then_some(FinishReason::Cancelled));
-                self.end = end.map(Ok);
-            }
-        }
-    }
-
-    fn last_token(&self) -> u32 {
-        self.output.last().copied().unwrap_or_default()
-    }
-
-    fn into_outcome(self) -> Result<Generated, EngineError> {
-        // A task leaves the loop only with an end.
-        let finish = self.end.unwrap_or(Ok(FinishReason::Cancelled))?;
-        Ok(Generated { output: self.output, finish })
-    }
 }
 
 /// A position within a context, whose limit is far below 2^32.

@@ -7,6 +7,7 @@
 pub const ARITHMETIC: &str = "ra-1-draft.2";
 
 mod attention;
+pub mod batch;
 mod cache;
 pub mod encoder;
 pub mod error;
@@ -29,6 +30,7 @@ pub mod stop;
 pub mod template;
 pub mod tokenizer;
 
+pub use batch::{Batch, BatchCounts, BatchLimits, Task, TaskEvent, TaskId};
 pub use encoder::Embedding;
 pub use error::{EngineError, ModelError, Operation};
 pub use grammar::{Constraint, GRAMMAR_ENGINE};

@@ -9,8 +9,8 @@ use crate::grammar::Constraint;
 use crate::language::{Language, LanguageError};
 use crate::sampler::Adjustments;
 
-/// The state between two draws of one output.
-#[derive(Debug)]
+/// The state between two draws of one output; without a grammar by default.
+#[derive(Debug, Default)]
 pub(crate) struct Steering {
     counts: BTreeMap<TokenId, u32>,
     constraint: Option<Constraint>,

@@ -138,7 +138,8 @@ pub enum Rejection {
     },
     /// The output ended at a stop string, but there is no output or nothing that holds one.
     #[error(
-        "output of {output_count} tokens is said to complete a stop string, and the statement {}          controls, expected at least one token and a commitment",
+        "output of {output_count} tokens is said to complete a stop string, and the statement {} \
+         controls, expected at least one token and a commitment",
         commits(*.has_controls)
     )]
     StopStringWithoutControls {

@@ -164,6 +164,7 @@ impl StreamVerifier {
         let choices = (0_u32..).zip(self.head.ids.iter().zip(&self.outputs));
         for ((choice, (id, output)), verified) in choices.zip(receipts) {
             self.compare_statement(choice, id, verified)?;
+            // Never embeddings: the kinds are equal, and a head's is a chat or a completion.
             let outcome = &verified.get().statement.outcome;
             if let Some(answer) = outcome.answer() {
                 self.compare_answer(choice, output, answer, verified.get())?;

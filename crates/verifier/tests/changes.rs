@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use tally_core::commitment::Salt;
 use tally_core::receipt::BUNDLE_BYTES_MAX;
-use tally_verifier::{Expected, Policy, Rejection, UnixTime, open, verify};
+use tally_verifier::{
+    Expected, ExpectedStream, Policy, Rejection, StreamVerifier, UnixTime, open, verify,
+};
 
 struct Sample {
     receipt: Vec<u8>,
@@ -73,6 +76,31 @@ fn a_receipt_with_any_byte_taken_out_doubled_or_put_in_is_rejected() {
         ] {
             assert!(sample.verify(&changed).is_err(), "byte {place}");
         }
+    }
+}
+
+#[test]
+fn a_stream_head_with_any_byte_changed_taken_out_or_put_in_is_rejected() {
+    let sample = Sample::read("020-stream");
+    let stream = fs::read(folder().join("020-stream/stream.json")).unwrap();
+    let stream: serde_json::Value = serde_json::from_slice(&stream).unwrap();
+    let bytes = |name: &str| hex::decode(stream[name].as_str().unwrap()).unwrap();
+    let request = fs::read(folder().join("020-stream/request")).unwrap();
+    let salt = Salt::from_bytes(bytes("salt").try_into().unwrap());
+    let expected = ExpectedStream { nonce: None, request: &request, salt };
+    let start = |head: &[u8]| StreamVerifier::start(head, &sample.policy, &expected, sample.now);
+    let head = bytes("head");
+    start(&head).unwrap();
+    for place in 0..head.len() {
+        for mask in [0x01, 0x20, 0x80, 0xff] {
+            let mut changed = head.clone();
+            changed[place] ^= mask;
+            assert!(start(&changed).is_err(), "byte {place} with mask {mask:#04x}");
+        }
+        let (before, after) = head.split_at(place);
+        assert!(start(before).is_err(), "cut at byte {place}");
+        assert!(start(&[before, &after[1..]].concat()).is_err(), "byte {place} taken out");
+        assert!(start(&[before, &[0], after].concat()).is_err(), "a byte put in at {place}");
     }
 }
 

@@ -96,6 +96,8 @@ impl Vector {
             .map(|file| verify(&self.read(file), policy, expected, now))
             .collect::<Result<_, _>>()?;
         let end = verifier.finish(&receipts.iter().collect::<Vec<_>>())?;
+        assert_eq!(verifier.head().ids.len(), receipts.len(), "{}", self.name());
+        assert_eq!(verifier.issuer(), "this node");
         let refusals = receipts.iter().filter_map(|r| r.get().statement.outcome.refusal());
         assert_eq!(end == StreamEnd::Answered, refusals.count() == 0, "{}", self.name());
         Ok(receipts.into_iter().next().unwrap())
@@ -281,6 +283,33 @@ fn a_verdict_lists_what_only_the_issuer_says() {
 }
 
 #[test]
+fn penalties_controls_and_vectors_are_claimed_and_handed_to_a_replay() {
+    let vectors = Vector::all("accept");
+    let verified =
+        |name: &str| vectors.iter().find(|v| v.name() == name).unwrap().verify().unwrap();
+    let claims = &told("017-controls")[1];
+    for claim in ["finish: stop-string", "presence penalty: 2", "frequency penalty: -0.5"] {
+        assert!(claims.contains(&claim.to_owned()), "{claim}\n{}", claims.join("\n"));
+    }
+    assert!(!told("001-local")[1].iter().any(|claim| claim.contains("penalty")));
+    let computation = verified("017-controls").get().computation().unwrap();
+    assert_eq!(computation.controls.stop, ["\n\n"]);
+    assert!(verified("001-local").get().computation().unwrap().controls.is_empty());
+    assert!(verified("018-controls-hidden").get().computation().is_none());
+    assert!(verified("001-local").get().embedding().is_none());
+
+    let claims = &told("019-embedding")[1];
+    for claim in ["kind: embedding", "input tokens: 4", "vectors: 2", "arithmetic: ra-1-draft.1"] {
+        assert!(claims.contains(&claim.to_owned()), "{claim}\n{}", claims.join("\n"));
+    }
+    let verified = verified("019-embedding");
+    assert!(verified.get().computation().is_none());
+    let embedding = verified.get().embedding().unwrap();
+    assert_eq!(embedding.inputs, [vec![1, 17, 4_000], vec![5]]);
+    assert_eq!(embedding.vectors, [[16_777_216, 0, -1], [0, -16_777_216, 1]]);
+}
+
+#[test]
 fn a_verdict_gives_a_reason_for_every_gap() {
     let vectors = Vector::all("accept");
     let mut reasons = BTreeSet::new();
@@ -347,6 +376,29 @@ fn messages_hold_the_two_values_that_differ() {
             "logged 20 seconds after the statement's time, the policy allows 19 seconds",
         ),
         (
+            "stop-string-without-output",
+            "output of 0 tokens is said to complete a stop string, and the statement commits to \
+             controls, expected at least one token and a commitment",
+        ),
+        (
+            "stop-string-without-controls",
+            "output of 3 tokens is said to complete a stop string, and the statement commits to no \
+             controls, expected at least one token and a commitment",
+        ),
+        ("answer-of-an-embedding", "embedding has output tokens for its outcome"),
+        ("embedding-of-a-completion", "completion has vectors for its outcome"),
+        ("embedding-text-missing", "opened input is of 1 texts, the statement says 2"),
+        ("embedding-vector-missing", "opened output is of 1 texts, the statement says 2"),
+        ("stream-event-of-no-choice", "event is of choice 1, and the stream head names 1"),
+        (
+            "stream-receipt-of-another-kind",
+            "kind of the receipt of choice 0 is not that of the stream head",
+        ),
+        (
+            "stream-cut-amid-the-tokens",
+            "the 1 tokens that were streamed for choice 0 are not the receipt's output of 3",
+        ),
+        (
             "cosigned-in-the-future",
             "cosigned at 2026-09-21T14:19:21Z, and it is 2026-09-21T14:14:20Z now",
         ),
@@ -378,6 +430,11 @@ fn hints_are_given_where_something_can_be_done() {
         ("cosigned-before-statement", Some("one of the clocks is wrong")),
         ("request-not-opened", Some("use the bundle with its openings")),
         ("policy-logged-without-quorum", Some("a demand for `logged` needs")),
+        ("stream-cut-short", Some("something between the issuer and you")),
+        ("stream-token-altered", Some("something between the issuer and you")),
+        ("stream-of-another-nonce", Some("the stream may be an old answer")),
+        ("stream-of-another-request", Some("the stream may be an old answer")),
+        ("stream-head-trailing-byte", None),
         ("policy-not-toml", None),
         ("algorithm-none", None),
     ] {

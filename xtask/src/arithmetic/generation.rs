@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tally_core::computation::{FinishReason, Micro, SamplingParameters, SignedMicro};
+use tally_core::computation::{Controls, FinishReason, Micro, SamplingParameters, SignedMicro};
 use tally_engine::generate::{GenerateRequest, generate};
 use tally_engine::{Engine, Kernels, Model};
 
@@ -77,6 +77,8 @@ pub(crate) fn request_of(given: &Value) -> Result<GenerateRequest> {
             frequency_penalty: SignedMicro::ZERO,
         },
         seed: seed.try_into().ok().context("a seed has 32 bytes")?,
+        controls: Controls::default(),
+        logprobs: None,
         chunk_len: 64,
     })
 }

@@ -12,7 +12,7 @@ pub const ROPE_POSITION_MAX: u32 = 1 << 17;
 /// Widest attention head that [`RopeFrequencies`] takes.
 pub const ROPE_HEAD_DIM_MAX: u32 = 1 << 12;
 /// Most turns that a factor of [`RotationScaling::Llama3`] may state.
-const TURNS_MAX: i64 = 1 << 16;
+pub const ROPE_TURNS_MAX: i64 = 1 << 16;
 
 /// round(2^64 / 2π)
 const INVERSE_TAU_Q64: i128 = 0x28be_60db_9391_054a;
@@ -87,7 +87,7 @@ fn scaled(speed: Fixed, pair: usize, scaling: &RotationScaling) -> Option<Fixed>
         RotationScaling::Factors(factors) => divided_exactly(speed, *factors.get(pair)?),
         RotationScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
             let (low, high) = (low_freq_factor.fixed()?, high_freq_factor.fixed()?);
-            if low >= high || high > Fixed::from_ratio(TURNS_MAX, 1)? {
+            if low >= high || high > Fixed::from_ratio(ROPE_TURNS_MAX, 1)? {
                 return None;
             }
             let slow = divided(speed, *factor)?;

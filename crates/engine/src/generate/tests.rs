@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use tally_core::computation::{FinishReason, Micro, SamplingParameters, SignedMicro};
+use tally_core::computation::{Controls, FinishReason, Micro, SamplingParameters, SignedMicro};
 
-use super::{GenerateRequest, Generated, generate, generate_batch};
+use super::{GenerateRequest, Generated, generate};
+use crate::batch::Task;
 use crate::error::EngineError;
 use crate::import::tiny;
 use crate::kernel::Kernels;
@@ -24,6 +25,8 @@ pub(crate) fn request(index: u32) -> GenerateRequest {
             frequency_penalty: SignedMicro::ZERO,
         },
         seed: [9; 32],
+        controls: Controls::default(),
+        logprobs: None,
         chunk_len: 64,
     }
 }
@@ -42,6 +45,15 @@ fn run(engine: &Engine, request: &GenerateRequest) -> Result<Generated, EngineEr
         assert_eq!(streamed, generated.output);
     }
     result
+}
+
+fn generate_batch(
+    engine: &Engine,
+    requests: &[GenerateRequest],
+    on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
+) -> Vec<Result<Generated, EngineError>> {
+    let tasks = requests.iter().cloned().map(Task::new).collect();
+    super::generate_batch(engine, tasks, on_token)
 }
 
 #[test]

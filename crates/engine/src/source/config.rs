@@ -34,9 +34,7 @@ pub const END_TOKENS_MAX: usize = 64;
 const IGNORED: &[&str] = &[
     "_attn_implementation_autoset",
     "_name_or_path",
-    "architectures",
     "attention_dropout",
-    "auto_map",
     "dtype",
     "embd_pdrop",
     "initializer_range",
@@ -47,6 +45,21 @@ const IGNORED: &[&str] = &[
     "transformers.js_config",
     "transformers_version",
     "use_cache",
+];
+
+/// Switches that, when off, ask for nothing that is not computed here; on, they are refused.
+const OFF: &[&str] = &[
+    "add_cross_attention",
+    "gradient_checkpointing",
+    "is_decoder",
+    "is_encoder_decoder",
+    "output_attentions",
+    "output_hidden_states",
+    "rope_interleaved",
+    "tie_encoder_decoder",
+    "torchscript",
+    "use_bfloat16",
+    "use_mrope",
 ];
 
 /// A family of models whose arithmetic is known here.
@@ -196,6 +209,7 @@ impl SourceConfig {
         let field = "model_type";
         let found: Option<String> = fields.optional(field, "a text")?;
         let found = found.ok_or_else(|| fields.missing(field))?;
+        refuse_foreign_code(&mut fields, &found)?;
         let config = match found.as_str() {
             "llama" => decoder::parse(&mut fields, Architecture::Llama),
             "mistral" => decoder::parse(&mut fields, Architecture::Mistral),
@@ -210,8 +224,42 @@ impl SourceConfig {
                 supported: "llama, mistral, qwen2, qwen3, phi3 or bert",
             }),
         }?;
-        fields.refuse_rest(IGNORED)?;
+        fields.refuse_rest(IGNORED, OFF)?;
         Ok(config)
+    }
+}
+
+/// Refuses models that are computed by code of their own, or by another class of their family.
+fn refuse_foreign_code(fields: &mut Fields, model_type: &str) -> Result<(), SourceError> {
+    // Phi-3 is published with the code that has since become the library's own.
+    if model_type == "phi3" {
+        fields.ignore("auto_map");
+    }
+    fields.refuse_unless("auto_map", &[], "null")?;
+    let (known, supported): (&[&str], _) = match model_type {
+        "llama" => (&["LlamaForCausalLM"], "LlamaForCausalLM"),
+        "mistral" => (&["MistralForCausalLM"], "MistralForCausalLM"),
+        "qwen2" => (&["Qwen2ForCausalLM"], "Qwen2ForCausalLM"),
+        "qwen3" => (&["Qwen3ForCausalLM"], "Qwen3ForCausalLM"),
+        "phi3" => (&["Phi3ForCausalLM"], "Phi3ForCausalLM"),
+        "bert" => (
+            &["BertModel", "BertForMaskedLM", "BertForPreTraining"],
+            "BertModel, BertForMaskedLM or BertForPreTraining",
+        ),
+        // Refused by its type.
+        _ => return Ok(()),
+    };
+    let field = "architectures";
+    let names: Option<Vec<String>> = fields.optional(field, "a list of texts")?;
+    let names = names.unwrap_or_default();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(SourceError::Feature {
+            file: FILE.to_owned(),
+            field,
+            found: shown(name),
+            supported,
+        }),
+        None => Ok(()),
     }
 }
 

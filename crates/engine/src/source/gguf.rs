@@ -106,7 +106,10 @@ fn find(
     config: &SourceConfig,
 ) -> Result<BTreeMap<String, Place>, SourceError> {
     let mut places = BTreeMap::new();
-    let mut used = BTreeSet::from(["rope_freqs.weight".to_owned()]);
+    let mut used = BTreeSet::new();
+    if config.architecture == Architecture::Llama {
+        used.insert("rope_freqs.weight".to_owned());
+    }
     for (name, shape) in demands(config) {
         let (tensor, rows) = file_name(&name, config);
         let whole = match rows {

@@ -133,13 +133,18 @@ impl Fields {
         }
     }
 
-    /// Refuses the first field that was not taken, is not in `ignored` and says something.
-    pub(super) fn refuse_rest(&self, ignored: &[&str]) -> Result<(), SourceError> {
-        let says_something = |raw: &RawValue| !matches!(raw.get(), "null" | "false");
+    /// Refuses the first field that was not taken unless it is null, in `ignored`, or false and
+    /// in `off`, which names what is not computed here.
+    pub(super) fn refuse_rest(&self, ignored: &[&str], off: &[&str]) -> Result<(), SourceError> {
+        let says_something = |field: &str, raw: &RawValue| match raw.get() {
+            "null" => false,
+            "false" => !off.contains(&field),
+            _ => true,
+        };
         let unknown = self
             .fields
             .iter()
-            .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(raw));
+            .find(|(field, raw)| !ignored.contains(&field.as_str()) && says_something(field, raw));
         match unknown {
             Some((field, raw)) => Err(SourceError::FieldUnknown {
                 file: self.file.clone(),

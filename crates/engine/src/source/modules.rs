@@ -107,8 +107,14 @@ fn pooling_kind(
     let mode = fields.optional::<String>("pooling_mode", "a text")?;
     let is_cls = fields.switch("pooling_mode_cls_token")?;
     let is_mean = fields.switch("pooling_mode_mean_tokens")?;
-    // Every other way to pool is refused as unknown.
-    fields.refuse_rest(&[])?;
+    // Every other way to pool is refused, unless it is said not to be used.
+    let others = [
+        "pooling_mode_lasttoken",
+        "pooling_mode_max_tokens",
+        "pooling_mode_mean_sqrt_len_tokens",
+        "pooling_mode_weightedmean_tokens",
+    ];
+    fields.refuse_rest(&[], &others)?;
     match (mode.as_deref(), is_cls, is_mean) {
         (Some("mean"), false, _) | (None, false, true) => Ok(PoolingKind::Mean),
         (Some("cls"), _, false) | (None, true, false) => Ok(PoolingKind::Cls),
@@ -129,7 +135,7 @@ fn limit_context(file: &str, bytes: &[u8], config: &mut SourceConfig) -> Result<
     fields.refuse_unless("module_output_name", &["\"token_embeddings\""], "token_embeddings")?;
     // Which output of the library is taken: the encoder's last hidden state, by the task above.
     fields.ignore("modality_config");
-    fields.refuse_rest(&["unpad_inputs"])
+    fields.refuse_rest(&["unpad_inputs"], &["do_lower_case"])
 }
 
 /// `model_max_length`, which may be a number beyond all meaning.

@@ -1,8 +1,11 @@
 //! Files of safetensors: one, or shards with a list, with exactly the tensors of a configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::config::SourceConfig;
 use super::element::Encoding;
@@ -13,11 +16,17 @@ use super::tensors::{Origin, Shape, Spelling, is_unused, origins};
 use super::weights::{Place, RowOrder, Weights};
 
 /// Most bytes of a header; a model of a thousand layers needs about one.
-pub const HEADER_BYTES_MAX: u64 = 1 << 24;
+pub const HEADER_BYTES_MAX: u64 = 1 << 22;
+/// Most tensors of one file.
+pub const TENSORS_MAX: usize = 1 << 14;
+/// Most bytes of a header that describe one tensor.
+pub const DESCRIPTION_BYTES_MAX: usize = 1 << 9;
+/// Most bytes of a header's remarks, which nothing here reads.
+pub const REMARKS_BYTES_MAX: usize = 1 << 14;
 /// Most bytes of all files of weights together, which are held in memory.
 pub const WEIGHTS_BYTES_MAX: u64 = 1 << 36;
 /// Most bytes of the list of shards.
-pub const INDEX_BYTES_MAX: u64 = 1 << 24;
+pub const INDEX_BYTES_MAX: u64 = 1 << 22;
 /// Most shards; the largest published models have a few hundred.
 pub const SHARDS_MAX: usize = 1 << 10;
 
@@ -84,6 +93,7 @@ pub(super) fn parse(
     let mut published = BTreeMap::new();
     for (file, (name, bytes)) in files.iter().enumerate() {
         let data_start = parse_header_size(name, bytes)?;
+        refuse_long(name, &bytes[8..data_start])?;
         let refused = |error: safetensors::SafeTensorError| SourceError::Header {
             file: name.clone(),
             reason: shown(&error.to_string()),
@@ -189,6 +199,43 @@ fn parse_header_size(file: &str, bytes: &[u8]) -> Result<usize, SourceError> {
     match usize::try_from(found) {
         Ok(size) if found <= limit => Ok(8 + size),
         _ => Err(SourceError::HeaderSize { file, limit, found }),
+    }
+}
+
+/// Refuses a header whose tables would be far longer than itself, before they are made.
+fn refuse_long(file: &str, header: &[u8]) -> Result<(), SourceError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(header);
+    deserializer.deserialize_map(LimitsVisitor).map_err(|error| SourceError::Header {
+        file: file.to_owned(),
+        reason: shown(&error.to_string()),
+    })
+}
+
+struct LimitsVisitor;
+
+impl<'de> Visitor<'de> for LimitsVisitor {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut count = 0;
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            let is_remarks = name == "__metadata__";
+            let limit = if is_remarks { REMARKS_BYTES_MAX } else { DESCRIPTION_BYTES_MAX };
+            let found = value.get().len();
+            if found > limit {
+                let name = shown(&name);
+                return Err(A::Error::custom(format!("{found} bytes, at most {limit}: {name}")));
+            }
+            count += 1;
+            if count > TENSORS_MAX {
+                return Err(A::Error::custom(format!("more than {TENSORS_MAX} tensors")));
+            }
+        }
+        Ok(())
     }
 }
 

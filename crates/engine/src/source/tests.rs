@@ -81,7 +81,27 @@ fn features_that_would_be_computed_otherwise_are_refused_by_name() {
         let error = altered("\"rope_scaling\": null", to).unwrap_err();
         assert!(matches!(error, SourceError::FieldUnknown { .. }), "{error}");
     }
-    assert!(altered("\"rope_scaling\": null", "\"some_switch\": false").is_ok());
+    for to in ["\"is_causal\": false", "\"some_switch\": false", "\"use_mrope\": true"] {
+        let error = altered("\"rope_scaling\": null", to).unwrap_err();
+        assert!(matches!(error, SourceError::FieldUnknown { .. }), "{error}");
+    }
+    assert!(altered("\"rope_scaling\": null", "\"use_mrope\": false").is_ok());
+}
+
+#[test]
+fn code_of_the_models_own_and_other_classes_are_refused() {
+    for (to, field) in
+        [("\"auto_map\": {\"AutoModel\": \"x.X\"}", "auto_map"), ("\"auto_map\": {}", "auto_map")]
+    {
+        let error = altered("\"rope_scaling\": null", to).unwrap_err().to_string();
+        assert!(error.contains(field), "{error}");
+    }
+    for name in ["MistralForCausalLM", "LlamaForSequenceClassification", ""] {
+        let error = altered("LlamaForCausalLM", name).unwrap_err();
+        assert!(matches!(error, SourceError::Feature { field: "architectures", .. }), "{error}");
+    }
+    assert!(altered("[\"LlamaForCausalLM\"]", "[]").is_ok());
+    assert!(altered("[\"LlamaForCausalLM\"]", "7").is_err());
 }
 
 #[test]

@@ -88,7 +88,13 @@ fn biases(fields: &mut Fields, architecture: Architecture) -> Result<Biases, Sou
             Biases { query_key_value: attention, output: attention, feed_forward: false }
         }
         Architecture::Qwen2 => Biases { query_key_value: true, ..Biases::default() },
-        Architecture::Mistral | Architecture::Phi3 | Architecture::Bert => Biases::default(),
+        Architecture::Mistral | Architecture::Phi3 => {
+            for field in ["attention_bias", "mlp_bias"] {
+                fields.refuse_unless(field, &["false"], "false")?;
+            }
+            Biases::default()
+        }
+        Architecture::Bert => Biases::default(),
     })
 }
 
@@ -102,6 +108,10 @@ fn window(
     let switch = if is_switched { fields.switch("use_sliding_window")? } else { false };
     let first =
         if is_switched { fields.integer("max_window_layers", 0, u32::MAX)? } else { Some(0) };
+    // The families' own default is a window of 4,096.
+    if switch && !fields.has("sliding_window") {
+        return Err(fields.missing("sliding_window"));
+    }
     let len = match architecture {
         // Llama has no window: what says otherwise is refused as unknown.
         Architecture::Llama | Architecture::Bert => None,
@@ -109,6 +119,9 @@ fn window(
     };
     let len = len.filter(|_| switch || !is_switched);
     let listed = listed_first_layer(fields, layer_count)?;
+    if matches!(architecture, Architecture::Mistral | Architecture::Phi3) {
+        refuse_contradiction(listed, len, layer_count)?;
+    }
     let Some(len) = len else {
         return match listed.filter(|first| *first < layer_count) {
             Some(_) => Err(fields.missing("sliding_window")),
@@ -117,6 +130,20 @@ fn window(
     };
     let first_layer = listed.or(first).ok_or_else(|| fields.missing("max_window_layers"))?;
     Ok(Some(Window { len, first_layer }).filter(|window| window.first_layer < layer_count))
+}
+
+/// Refuses a list of layer types that says otherwise than the window, by which these families go.
+fn refuse_contradiction(
+    listed: Option<u32>,
+    len: Option<u32>,
+    layer_count: u32,
+) -> Result<(), SourceError> {
+    let first = if len.is_some() { 0 } else { layer_count };
+    let Some(listed) = listed.filter(|listed| *listed != first) else { return Ok(()) };
+    let found = format!("sliding_attention from layer {listed} of {layer_count}");
+    let supported = "sliding_attention in all layers with sliding_window, and in none without,";
+    let (file, field) = (FILE.to_owned(), "layer_types");
+    Err(SourceError::Feature { file, field, found, supported })
 }
 
 /// The first sliding layer of `layer_types`, or the number of layers; `None` if there is no list.

@@ -1,6 +1,7 @@
 //! The rotation of `config.json`, in both of its spellings.
 
 use super::{FILE, POSITIONS_MAX, Rotation, RotationScaling};
+use crate::fixed::{Fixed, ROPE_TURNS_MAX};
 use crate::source::decimal::Decimal;
 use crate::source::error::{SourceError, shown};
 use crate::source::json::Fields;
@@ -25,7 +26,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<Rotation, SourceError> {
     let nested = parameters.decimal("rope_theta")?;
     let scaling = scaling_of(&mut parameters)?;
     parameters.refuse_unless("partial_rotary_factor", &["1", "1.0"], "1")?;
-    parameters.refuse_rest(&[])?;
+    parameters.refuse_rest(&[], &[])?;
     Ok(Rotation { theta: nested.or(theta).unwrap_or(default), scaling })
 }
 
@@ -45,20 +46,41 @@ fn scaling_of(parameters: &mut Fields) -> Result<RotationScaling, SourceError> {
         return Err(refused(&format!("{new} and {old}")));
     }
     let original = parameters.integer("original_max_position_embeddings", 1, POSITIONS_MAX)?;
-    let mut divisor = |name: &'static str| {
-        let found = parameters.decimal(name)?;
-        found.ok_or_else(|| parameters.missing(name))
+    let mut number = |name: &'static str, is_legal: &dyn Fn(Decimal) -> bool, supported| {
+        let found = parameters.decimal(name)?.ok_or_else(|| parameters.missing(name))?;
+        let refused = || SourceError::Feature {
+            file: FILE.to_owned(),
+            field: name,
+            found: found.to_string(),
+            supported,
+        };
+        is_legal(found).then_some(found).ok_or_else(refused)
     };
+    let is_divisor = |found: Decimal| {
+        found.ratio().is_some_and(|(over, under)| i128::from(over) >= i128::from(under))
+    };
+    let divisor = "a number of at least 1 and below 2^63";
     match new.or(old).as_deref().unwrap_or("default") {
         "default" => Ok(RotationScaling::None),
-        "linear" => Ok(RotationScaling::Linear { factor: divisor("factor")? }),
-        "llama3" => Ok(RotationScaling::Llama3 {
-            factor: divisor("factor")?,
-            low_freq_factor: divisor("low_freq_factor")?,
-            high_freq_factor: divisor("high_freq_factor")?,
-            original_context: original
-                .ok_or_else(|| parameters.missing("original_max_position_embeddings"))?,
-        }),
+        "linear" => Ok(RotationScaling::Linear { factor: number("factor", &is_divisor, divisor)? }),
+        "llama3" => {
+            let factor = number("factor", &is_divisor, divisor)?;
+            let is_turns = |found: Decimal| {
+                let limit = Fixed::from_ratio(ROPE_TURNS_MAX, 1);
+                found.fixed().is_some() && found.fixed() <= limit
+            };
+            let low = number("low_freq_factor", &is_turns, "a number of at most 65,536")?;
+            let is_above = |found: Decimal| is_turns(found) && found.fixed() > low.fixed();
+            let supported = "a number above low_freq_factor and at most 65,536";
+            let high = number("high_freq_factor", &is_above, supported)?;
+            Ok(RotationScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_context: original
+                    .ok_or_else(|| parameters.missing("original_max_position_embeddings"))?,
+            })
+        }
         other => Err(refused(other)),
     }
 }

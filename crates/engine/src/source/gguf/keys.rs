@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::GgufError;
 use super::header::{Header, List, Value};
+use crate::fixed::RopeFrequencies;
 use crate::source::config::{
     Architecture, Biases, HEAD_DIM_MAX, HEADS_MAX, LAYERS_MAX, POSITIONS_MAX, Rotation,
     RotationScaling, SourceConfig, VOCABULARY_MAX, WIDTH_MAX, Window,
@@ -167,7 +168,7 @@ impl<'a> Keys<'a> {
                 key: self.own("attention.layer_norm_rms_epsilon"),
                 expected: "a float of 32 bits",
             })?,
-            rotation: Some(self.rotation(tensors)?),
+            rotation: Some(self.rotation(tensors, head_dim)?),
             window: window.map(|len| Window { len, first_layer: 0 }),
             biases: tensors.biases,
             has_head_norms: architecture == Architecture::Qwen3,
@@ -181,6 +182,15 @@ impl<'a> Keys<'a> {
     }
 
     fn refuse_features(&mut self) -> Result<(), GgufError> {
+        let key = "general.type";
+        if let Some(found) = self.text(key)?.filter(|found| *found != "model") {
+            return Err(refused(key, found, "model"));
+        }
+        self.whole("split.count", 0, 1)?;
+        let key = "tokenizer.ggml.add_eos_token";
+        if self.switch(key)? == Some(true) {
+            return Err(refused(key, "true", "false"));
+        }
         let key = self.own("attention.causal");
         if self.switch(&key)? == Some(false) {
             return Err(refused(&key, "false", "true"));
@@ -199,7 +209,7 @@ impl<'a> Keys<'a> {
         Err(refused(&self.own(name), &found.to_string(), &expected))
     }
 
-    fn rotation(&mut self, tensors: &Tensors) -> Result<Rotation, GgufError> {
+    fn rotation(&mut self, tensors: &Tensors, head_dim: u32) -> Result<Rotation, GgufError> {
         let theta = self.decimal("rope.freq_base")?;
         let theta = theta.or_else(|| Decimal::new(1, 4));
         let theta = theta.ok_or_else(|| refused("rope.freq_base", "", "a number"))?;
@@ -220,7 +230,19 @@ impl<'a> Keys<'a> {
             }
             _ => return Err(refused(&key, kind, "none or linear")),
         };
-        Ok(Rotation { theta, scaling })
+        let unit = Decimal::new(1, 0).map(|theta| Rotation { theta, scaling: scaling.clone() });
+        let is_legal = unit.is_some_and(|unit| RopeFrequencies::new(&unit, head_dim).is_some());
+        match &scaling {
+            RotationScaling::Factors(_) if !is_legal => {
+                let expected = "a number of at least 1 and below 2^63 for each pair of a head";
+                Err(refused("rope_freqs.weight", "numbers", expected))
+            }
+            RotationScaling::Linear { factor } if !is_legal => {
+                let key = self.own("rope.scaling.factor");
+                Err(refused(&key, &factor.to_string(), "a number of at least 1 and below 2^63"))
+            }
+            _ => Ok(Rotation { theta, scaling }),
+        }
     }
 
     /// Refuses the first key of the architecture that was not taken.

@@ -388,6 +388,10 @@ fn keys_missing_unknown_or_out_of_range_are_refused_by_name() {
         ("llama.rope.scaling.attn_factor", Some(Written::Float(2.0)), "attn_factor = Float"),
         ("llama.expert_count", Some(Written::U32(8)), "expected 0 to 0"),
         ("llama.attention.causal", Some(Written::Switch(false)), "expected true"),
+        ("general.type", Some(text("adapter")), "adapter, expected model"),
+        ("split.count", Some(Written::U32(2)), "= 2, expected 0 to 1"),
+        ("tokenizer.ggml.add_eos_token", Some(Written::Switch(true)), "true, expected false"),
+        ("llama.rope.scale_linear", Some(Written::Float(0.5)), "5e-1, expected a number of at"),
         ("llama.logit_scale", Some(Written::Float(2.0)), "is not known"),
         ("general.alignment", Some(Written::U32(24)), "expected a power of two"),
         ("tokenizer.ggml.model", Some(text("bert")), "expected gpt2 or llama"),
@@ -425,6 +429,12 @@ fn scalings_and_windows_are_read() {
     let RotationScaling::Factors(factors) = scaling(listed) else { panic!("factors expected") };
     assert_eq!(factors.len(), 8);
     assert_eq!(factors[2], Dyadic { mantissa: 3 << 22, exponent: -22 });
+    for name in ["qwen2", "qwen3", "phi3"] {
+        let mut listed = file(name);
+        listed.parts.push(("rope_freqs.weight".into(), 0, vec![8], floats(1..9)));
+        let error = listed.read().unwrap_err().to_string();
+        assert!(error.contains("tensor rope_freqs.weight"), "{error}");
+    }
     let window = |len| {
         let file = file("phi3").set("phi3.attention.sliding_window", Written::U32(len));
         file.read().unwrap().config.window.map(|window| (window.len, window.first_layer))

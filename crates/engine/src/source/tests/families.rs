@@ -105,6 +105,12 @@ fn silence_is_refused_where_the_familys_default_is_another_model() {
         ("qwen3", "\"x\": null", "head_dim"),
         ("qwen2", "\"use_sliding_window\": true, \"sliding_window\": 8", "max_window_layers"),
         ("qwen2", &layers(2), "sliding_window"),
+        ("qwen2", "\"use_sliding_window\": true, \"max_window_layers\": 1", "sliding_window"),
+        (
+            "qwen3",
+            "\"head_dim\": 2, \"use_sliding_window\": true, \"max_window_layers\": 1",
+            "sliding_window",
+        ),
     ] {
         let error = family(name, fields).unwrap_err().to_string();
         assert_eq!(error, format!("config.json lacks the field {field}"));
@@ -136,6 +142,23 @@ fn windows_begin_at_a_layer_or_are_none() {
         let error = family("qwen2", &fields).unwrap_err();
         assert!(matches!(error, SourceError::Feature { field: "layer_types", .. }), "{error}");
     }
+}
+
+#[test]
+fn layer_types_may_not_contradict_the_window_of_families_that_go_by_it() {
+    for name in ["phi3", "mistral"] {
+        let with =
+            |len: &str, full| family(name, &format!("\"sliding_window\": {len}, {}", layers(full)));
+        assert_eq!(with("8", 0).unwrap().window, Some(Window { len: 8, first_layer: 0 }));
+        assert_eq!(with("null", 4).unwrap().window, None);
+        for (len, full) in [("8", 1), ("8", 4), ("null", 0), ("null", 3)] {
+            let error = with(len, full).unwrap_err();
+            assert!(matches!(error, SourceError::Feature { field: "layer_types", .. }), "{error}");
+        }
+    }
+    let code = "\"auto_map\": {\"AutoConfig\": \"configuration_phi3.Phi3Config\"}";
+    assert!(family("phi3", code).is_ok());
+    assert!(family("phi3", "\"attention_bias\": true").is_err());
 }
 
 #[test]
@@ -176,6 +199,16 @@ fn rotations_are_read_in_both_spellings() {
         (
             "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"x\": 1}",
             "x = 1, a field that",
+        ),
+        ("\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0.5}", "factor = 5e-1, only a"),
+        (
+            "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \
+             \"high_freq_factor\": 4}",
+            "high_freq_factor = 4, only a number above low_freq_factor",
+        ),
+        (
+            "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 65537}",
+            "low_freq_factor = 65537, only",
         ),
         ("\"rope_scaling\": {}, \"rope_parameters\": {}", "one of the two"),
     ] {

@@ -105,6 +105,28 @@ fn tensors_missing_extra_misshapen_or_of_another_type_are_named() {
 }
 
 #[test]
+fn headers_whose_tables_would_outgrow_them_are_refused() {
+    let refusal = |header: &str| {
+        let len = (header.len() as u64).to_le_bytes();
+        let bytes = [&len[..], header.as_bytes()].concat();
+        Weights::parse(bytes, &config()).unwrap_err().to_string()
+    };
+    let tensors = |count: usize| {
+        let tensor =
+            |i| format!("\"{i}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+        refusal(&format!("{{{}}}", (0..count).map(tensor).collect::<Vec<_>>().join(",")))
+    };
+    assert!(tensors(16_384).contains("model.embed_tokens.weight is missing"));
+    assert!(tensors(16_385).contains("more than 16384 tensors"));
+    let shape = format!("{{\"a\":{{\"shape\":[1{}]}}}}", ",1".repeat(300));
+    let error = refusal(&shape);
+    assert!(error.contains("613 bytes, at most 512: a"), "{error}");
+    let remarks = format!("{{\"__metadata__\":{{\"a\":\"{}\"}}}}", "x".repeat(1 << 14));
+    let error = refusal(&remarks);
+    assert!(error.contains("at most 16384: __metadata__"), "{error}");
+}
+
+#[test]
 fn files_cut_lengthened_or_lying_are_refused() {
     let whole = file_of(&parts(&config()));
     let parse = |bytes: &[u8]| Weights::parse(bytes.to_vec(), &config());
