@@ -21,6 +21,7 @@ use tally_verifier::{Expected, Policy, UnixTime, verify};
 use crate::identical::MODEL;
 use crate::repo::Repo;
 
+mod batch;
 mod llama;
 mod machine;
 mod shape;
@@ -38,21 +39,25 @@ pub(crate) enum Bench {
     Model,
     /// Decoding and prefill of random Llamas beside llama.cpp, both in turn
     Engine(shape::Options),
+    /// Tokens a second of many tasks at a time
+    Batch(batch::Options),
     /// Durable appends
     Log,
 }
 
 /// Runs one measurement, or all that need nothing but this repository.
 pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
-    if let Some(Bench::Engine(options)) = which {
-        return shape::run(repo, &options);
-    }
+    let which = match which {
+        Some(Bench::Engine(options)) => return shape::run(repo, &options),
+        Some(Bench::Batch(options)) => return batch::run(repo, &options),
+        which => which,
+    };
     println!("| what | measured |\n|---|---|");
     match which {
         Some(Bench::Verify) => bench_verify(repo),
         Some(Bench::Model) => bench_model(repo),
         Some(Bench::Log) => bench_log(),
-        Some(Bench::Engine(_)) | None => {
+        Some(Bench::Engine(_) | Bench::Batch(_)) | None => {
             bench_verify(repo)?;
             bench_model(repo)?;
             bench_log()
