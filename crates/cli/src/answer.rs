@@ -169,7 +169,8 @@ fn prepare(
 ) -> Result<Prepared> {
     let mut issuer_seed = [0; 32];
     random(&mut issuer_seed)?;
-    let (seed, seed_source) = choose_seed(request.seed.map(seed_of), nonce, &input, issuer_seed);
+    let (seed, seed_source) =
+        choose_seed(request.seed.map(tally_server::plan::seed_of), nonce, &input, issuer_seed);
     let model = engine.model();
     Ok(Prepared {
         arithmetic: ARITHMETIC.into(),
@@ -185,13 +186,6 @@ fn prepare(
             adjustments: vec![],
         },
     })
-}
-
-/// The 32 bytes of a client's seed: the number, big-endian, after zeros.
-pub(crate) fn seed_of(seed: u64) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes[24..].copy_from_slice(&seed.to_be_bytes());
-    bytes
 }
 
 /// The conversation of a single question.

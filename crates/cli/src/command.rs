@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod access;
 mod ask;
 mod demo;
 mod embed;
@@ -7,7 +8,9 @@ mod inspect;
 mod key;
 mod log;
 mod model;
+mod proxy;
 mod replay;
+mod serve;
 mod verify;
 
 use std::{fs::File, io::Read as _, path::Path};
@@ -37,6 +40,9 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Verify(verify) => verify::run(&verify, context),
         args::Command::Inspect(inspect) => inspect::run(&inspect, context),
         args::Command::Replay(replay) => replay::run(&replay, context),
+        args::Command::Serve(serve) => serve::run(&serve, context),
+        args::Command::Proxy(proxy) => proxy::run(&proxy, context),
+        args::Command::Access(access) => access::run(&access, context),
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),

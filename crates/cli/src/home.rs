@@ -88,6 +88,16 @@ impl Home {
         self.root.join("policy.toml")
     }
 
+    /// The node's API keys, by their hashes.
+    pub(crate) fn access(&self) -> PathBuf {
+        self.root.join("access.toml")
+    }
+
+    /// The statements that the node has signed for others.
+    pub(crate) fn statements(&self) -> PathBuf {
+        self.root.join("statements")
+    }
+
     fn keys(&self) -> PathBuf {
         self.root.join("keys")
     }

@@ -1,17 +1,16 @@
-//! The request body: an OpenAI-shaped chat request as JSON, written once and parsed on replay.
+//! The request body: an OpenAI-shaped chat request as JSON, written once; a replay
+//! parses it as a node does.
 //!
 //! The receipt commits to these bytes, so that whoever holds them can derive the effective input
 //! again. Numbers that matter are decimals in the text and never become floats.
 
-use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use anyhow::{Result, bail};
+use serde_json::Value;
 use tally_core::computation::{Micro, SamplingParameters, SignedMicro, TokenId};
 use tally_engine::template::{Message, Role};
 
 /// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
     /// Who speaks: `system`, `user` or `assistant`.
     pub(crate) role: String,
@@ -68,25 +67,6 @@ impl ChatRequest {
             frequency_penalty: SignedMicro::ZERO,
         }
     }
-
-    /// Parses a body down to what a computation follows from.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self> {
-        let body: Body<'_> = serde_json::from_slice(body).context("request is no chat request")?;
-        let decimal = |name: &str, raw: &RawValue| {
-            let expected =
-                || format!("`{name}` is {raw}, expected a decimal of at most six places");
-            Micro::parse(raw.get()).with_context(expected)
-        };
-        Ok(Self {
-            model: body.model,
-            messages: body.messages,
-            max_tokens: body.max_tokens,
-            temperature: decimal("temperature", body.temperature)?,
-            top_p: decimal("top_p", body.top_p)?,
-            top_k: body.top_k,
-            seed: body.seed,
-        })
-    }
 }
 
 /// The messages that a chat template renders.
@@ -100,23 +80,13 @@ pub(crate) fn messages_of(turns: &[Turn]) -> Result<Vec<Message>> {
     turns.iter().map(message).collect()
 }
 
-/// The body as JSON has it. Unknown fields are refused: they might have asked for something else.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body<'a> {
-    model: String,
-    messages: Vec<Turn>,
-    max_tokens: u32,
-    #[serde(borrow)]
-    temperature: &'a RawValue,
-    #[serde(borrow)]
-    top_p: &'a RawValue,
-    top_k: u32,
-    seed: Option<u64>,
-}
-
 #[cfg(test)]
 mod tests {
+    use tally_server::api::{
+        asked::{Asked, Form},
+        chat::Content,
+    };
+
     use super::*;
 
     #[test]
@@ -135,23 +105,14 @@ mod tests {
         let json: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(json["temperature"].to_string(), "0.7");
         assert_eq!(json["seed"], u64::MAX);
-        assert_eq!(ChatRequest::parse(&body).unwrap(), request);
-    }
-
-    #[test]
-    fn a_body_that_lacks_or_adds_a_field_is_refused() {
-        let good =
-            r#"{"model":"m","messages":[],"max_tokens":1,"temperature":0.7,"top_p":1,"top_k":0}"#;
-        assert!(ChatRequest::parse(good.as_bytes()).is_ok());
-        let bad = [
-            good.replace("0.7", "7e-1"),
-            good.replace("0.7", "\"0.7\""),
-            good.replace(r#""top_k":0"#, r#""top_k":0,"stop":["x"]"#),
-            good.replace(r#""messages":[],"#, ""),
-            good.replace("[]", r#"[{"role":"user"}]"#),
-        ];
-        for body in bad.iter().map(String::as_str).chain(["", "[]", "{}"]) {
-            assert!(ChatRequest::parse(body.as_bytes()).is_err(), "{body}");
-        }
+        let asked = Asked::parse_chat(&body).unwrap();
+        let Form::Chat { messages, calls: None } = asked.form else { panic!("no plain chat") };
+        let content = messages[0].content.as_ref().map(Content::text);
+        assert_eq!(content.as_ref(), Some(&request.messages[0].content));
+        assert_eq!((asked.model, asked.seed), (request.model, request.seed));
+        assert_eq!(asked.sampling.temperature, request.temperature);
+        assert_eq!(asked.sampling.top_p, request.top_p);
+        assert_eq!(asked.sampling.top_k, request.top_k);
+        assert_eq!(asked.sampling.max_tokens, Some(request.max_tokens));
     }
 }

@@ -1,6 +1,6 @@
 //! `tally demo`: everything once, in front of the newcomer's eyes, each step real.
 
-use std::{ops::ControlFlow, path::PathBuf, time::Instant};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -70,7 +70,7 @@ struct Stage {
     policy: Policy,
     node: Node,
     engine: Engine,
-    language: Language,
+    language: Arc<Language>,
 }
 
 /// What was asked and answered.
@@ -93,7 +93,7 @@ fn open_stage(context: &Context) -> Result<Stage> {
     detail(output, &format!("{place} (secret keys are readable by you alone)"))?;
 
     step(output, 2, "Load the model that is inside this program, and hash what it computes with")?;
-    let language = Language::of(&model)?;
+    let language = Arc::new(Language::of(&model)?);
     let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
     detail(output, &format!("model root {}", engine.model().root()))?;
     let (kernels, threads) = (engine.kernels().name(), context.threads);

@@ -8,7 +8,7 @@ use crate::{args, context::Context, output::Colour, view::ReceiptView};
 pub(crate) fn run(args: &args::Inspect, context: &Context) -> Result<Verdict> {
     let output = context.output;
     let receipt = ReceiptView::parse(&read_receipt(&args.receipt)?)?;
-    output.json(&receipt.to_json())?;
+    output.json(&tally_server::view::of(&receipt.bundle)?)?;
     for (i, line) in receipt.to_lines().iter().enumerate() {
         let is_title = i == 0 || (!line.is_empty() && !line.starts_with(' '));
         output.line(&if is_title { output.paint(Colour::Bold, line) } else { line.clone() })?;

@@ -3,20 +3,34 @@
 //! Beside the integers it derives again what surrounds them: the effective input from the opened
 //! request, and the response from the output tokens.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
-use tally_core::{Digest, commitment::Field, computation::Computation, receipt::Kind};
-use tally_engine::{Engine, Language, replay::replay, template::ChatOptions};
+use tally_core::{
+    Digest,
+    commitment::Field,
+    computation::{Computation, EmbeddingComputation, SamplingParameters},
+};
+use tally_engine::{
+    Embedding, Engine, Language, Model,
+    batch::{Batch, BatchLimits, Task, TaskEvent, TaskId, TokenLogprobs},
+    generate::{CHUNK_LEN, GenerateRequest},
+    replay::replay,
+};
+use tally_server::{
+    again::Again,
+    api::{completion::EmbeddingRequest, parse::parse},
+    http::embed,
+};
 use tally_verifier::{Receipt, open};
 
 use super::{Verdict, ask, read_receipt};
 use crate::{
-    answer::seed_of,
     args,
     context::Context,
     models,
     output::{Colour, quoted},
-    request::{ChatRequest, messages_of},
 };
 
 /// What a replay found, thing by thing.
@@ -30,22 +44,28 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     let bytes = read_receipt(&args.receipt)?;
     let opened = open(&bytes).context("the receipt's openings cannot be used")?;
     let receipt = opened.receipt();
-    let computation = receipt
-        .computation()
-        .context("the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings")?;
-    let model = match &args.model {
-        Some(path) => models::load_file(path)?,
-        None => {
-            models::load_by_root(context.existing_home().ok().as_ref(), computation.model_root)?
-        }
+    let closed = "the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings";
+    let load = |root: Digest| match &args.model {
+        Some(path) => models::load_file(path),
+        None => models::load_by_root(context.existing_home().ok().as_ref(), root),
     };
-    let language = Language::of(&model)?;
-    let engine = Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?;
+    let engine_of = |model: Arc<Model>| -> Result<Engine> {
+        Ok(Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?)
+    };
     let bar = context.output.bar("replaying", 1);
-    let report = compare(receipt, &computation, &engine, &language, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let report = if let Some(computation) = receipt.embedding() {
+        let engine = engine_of(load(computation.model_root)?)?;
+        compare_vectors(receipt, &computation, &engine)
+    } else {
+        let computation = receipt.computation().context(closed)?;
+        let model = load(computation.model_root)?;
+        let language = Arc::new(Language::of(&model)?);
+        let engine = engine_of(model)?;
+        compare(receipt, &computation, &engine, &language, &mut |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })
+    };
     bar.finish_and_clear();
     let is_same = report.differs.is_empty();
     let output = context.output;
@@ -82,7 +102,7 @@ pub(super) fn compare(
     receipt: &Receipt,
     computation: &Computation,
     engine: &Engine,
-    language: &Language,
+    language: &Arc<Language>,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Report {
     let mut report = Report { same: vec![], differs: vec![], not_compared: vec![] };
@@ -101,58 +121,129 @@ pub(super) fn compare(
         Some(replayed.map(|()| true).map_err(anyhow::Error::from)),
     );
     let statement = &receipt.statement;
+    let request = opened(Field::Request);
+    let again = request.map(|request| {
+        let language = Arc::clone(language);
+        Again::plan(statement.kind, request, engine.model(), language, computation)
+    });
+    let derived = |act: &dyn Fn(&Again) -> bool| {
+        again.as_ref().map(|again| match again {
+            Ok(again) => Ok(act(again)),
+            Err(error) => Err(anyhow!("{error}")),
+        })
+    };
     if let Some(answer) = statement.outcome.answer() {
         let preparation = &answer.preparation;
         let model = engine.model();
         let template = Digest::of_content(model.template().as_bytes());
         let is_known = preparation.tokenizer == Digest::of_content(model.tokenizer())
-            && preparation.template.is_none_or(|stated| stated == template)
-            && preparation.adjustments.is_empty();
+            && preparation.template.is_none_or(|stated| stated == template);
+        note("tokenizer and template are the model's", Some(Ok(is_known)));
         note(
-            "tokenizer and template are the model's, and the node adjusted nothing",
-            Some(Ok(is_known)),
+            "what the node added to the request is declared, and nothing else",
+            derived(&|again| again.is_declared(answer, computation)),
         );
     }
-    let request = match statement.kind {
-        Kind::Chat => opened(Field::Request).map(ChatRequest::parse),
-        // What a completion's request looks like is not laid down yet.
-        Kind::Completion | Kind::Embedding => None,
-    };
     note(
         "the input tokens are what template and tokenizer make of the request",
-        request.as_ref().map(|request| match request {
-            Ok(request) => {
-                let messages = messages_of(&request.messages)?;
-                let input = language.encode_chat(&messages, &ChatOptions::default())?;
-                Ok(input == computation.input)
-            }
-            Err(error) => Err(anyhow!("{error:#}")),
-        }),
+        derived(&|again| again.is_input(computation)),
     );
     note(
-        "model, sampling parameters and seed are what the request asked for",
-        request.as_ref().map(|request| match request {
-            Ok(request) => Ok(asked_for(request, computation, language)),
-            Err(error) => Err(anyhow!("{error:#}")),
-        }),
+        "sampling parameters, controls and seed are what the request asked for",
+        derived(&|again| again.is_asked_for(computation)),
     );
-    let response = opened(Field::Response);
+    let response =
+        opened(Field::Response).zip(again.as_ref().and_then(|again| again.as_ref().ok()));
     note(
         "the response is what the output tokens say",
-        response.map(|text| Ok(decoded(language, computation)?.as_bytes() == text)),
+        response.map(|(response, again)| {
+            let logprobs = match again.logprobs() {
+                None => vec![],
+                Some(count) => logprobs_of(engine, language, computation, count)?,
+            };
+            Ok(again.is_response(response, statement, computation, &logprobs)?)
+        }),
     );
     report
 }
 
-/// Whether a computation is the one that a request asked for, so far as the request decides it.
-fn asked_for(request: &ChatRequest, computation: &Computation, language: &Language) -> bool {
-    computation.parameters == request.parameters(language.stop_tokens().to_vec())
-        && computation.controls.is_empty()
-        && request.model == computation.model_root.to_string()
-        && request.seed.is_none_or(|seed| seed_of(seed) == computation.seed)
+/// The log-probabilities of the output's tokens, which a response may show.
+fn logprobs_of(
+    engine: &Engine,
+    language: &Language,
+    computation: &Computation,
+    count: u8,
+) -> Result<Vec<TokenLogprobs>> {
+    let request = GenerateRequest {
+        input: computation.input.clone(),
+        parameters: SamplingParameters {
+            max_tokens: u32::try_from(computation.output.len())?,
+            ..computation.parameters.clone()
+        },
+        controls: computation.controls.clone(),
+        seed: computation.seed,
+        chunk_len: CHUNK_LEN,
+        logprobs: Some(count),
+    };
+    let task = Task::with_language(request, language)?;
+    let limits = BatchLimits {
+        pass_tokens_max: CHUNK_LEN,
+        sequences_max: 1,
+        cache_bytes_max: u64::MAX,
+        waiting_max: 0,
+    };
+    let mut batch = Batch::new(engine, limits)?;
+    batch.admit(TaskId(0), task)?;
+    let mut found = vec![];
+    while !batch.is_idle() {
+        batch.step(&mut |_, event| {
+            if let TaskEvent::Token { logprobs, .. } = event {
+                found.extend(logprobs);
+            }
+        });
+    }
+    Ok(found)
 }
 
-/// What is shown of an output: its text up to the first stop string.
-fn decoded(language: &Language, computation: &Computation) -> Result<String> {
-    Ok(language.decode_until(&computation.output, &computation.controls.stop)?)
+/// Computes vectors again and compares.
+fn compare_vectors(
+    receipt: &Receipt,
+    computation: &EmbeddingComputation,
+    engine: &Engine,
+) -> Report {
+    let mut report = Report { same: vec![], differs: vec![], not_compared: vec![] };
+    let texts = computation.inputs.iter();
+    let made: Result<Vec<Embedding>> = texts
+        .map(|text| engine.embed(&[text.as_slice()])?.pop().context("the engine made no vector"))
+        .collect();
+    let mut note = |name: &str, found: Result<bool>| match found {
+        Ok(true) => report.same.push(name.to_owned()),
+        Ok(false) => report.differs.push(format!("not so: {name}")),
+        Err(error) => report.differs.push(format!("not so: {name}: {error:#}")),
+    };
+    let count = computation.vectors.len();
+    let name = format!("the {count} vectors are what model and inputs yield");
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            note(&name, Err(error));
+            return report;
+        }
+    };
+    let is_same = made.iter().map(|each| &each.values).eq(&computation.vectors);
+    note(&name, Ok(is_same && computation.arithmetic == tally_engine::ARITHMETIC));
+    let opened = |field: Field| receipt.openings.get(&field).map(|found| found.value.as_slice());
+    match (opened(Field::Request), opened(Field::Response)) {
+        (Some(request), Some(response)) => {
+            let request =
+                parse::<EmbeddingRequest>(request).map_err(|error| anyhow!(error.message));
+            note(
+                "the response is what the vectors say",
+                request
+                    .map(|request| embed::body(&request, &computation.inputs, &made) == response),
+            );
+        }
+        _ => report.not_compared.push("not opened: the response is what the vectors say".into()),
+    }
+    report
 }

@@ -1,5 +1,7 @@
 //! `tally verify`: what is established about a receipt, by what, and what is not.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tally_core::receipt::OPENING_BYTES_MAX;
@@ -17,7 +19,7 @@ const POLICY_BYTES_MAX: u64 = 1 << 20;
 
 pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
     let receipt = read_receipt(&args.receipt)?;
-    let policy = load_policy(args, context)?;
+    let policy = load_policy(args.policy.as_deref(), context)?;
     let nonce = args.nonce.as_deref().map(parse_nonce).transpose()?;
     let read = |path: &std::path::PathBuf| read_limited(path, OPENING_BYTES_MAX);
     let request = args.request.as_ref().map(read).transpose()?;
@@ -46,8 +48,9 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
     }
 }
 
-fn load_policy(args: &args::Verify, context: &Context) -> Result<Policy> {
-    let Some(path) = &args.policy else {
+/// The policy in a file, or that of the home.
+pub(super) fn load_policy(path: Option<&Path>, context: &Context) -> Result<Policy> {
+    let Some(path) = path else {
         return context
             .existing_home()
             .and_then(|home| node::load_policy(&home))

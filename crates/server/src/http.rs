@@ -1,0 +1,132 @@
+//! The routes of a node.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{api::error::ApiError, node::ServerNode};
+
+mod complete;
+mod describe;
+pub mod embed;
+mod log;
+mod meta;
+mod receipts;
+mod run;
+
+/// Header with the ids of the receipts of an answer, choice by choice.
+pub const RECEIPT_HEADER: &str = "tally-receipt";
+/// Header with the client's nonce, 8 to 64 bytes in hexadecimal.
+pub const NONCE_HEADER: &str = "tally-nonce";
+/// Seconds after which a client that was turned away may try again.
+const RETRY_SECONDS: &str = "1";
+
+/// The routes of a node, and their description.
+fn routes() -> OpenApiRouter<Arc<ServerNode>> {
+    OpenApiRouter::with_openapi(describe::opening())
+        .routes(routes!(complete::chat))
+        .routes(routes!(complete::completion))
+        .routes(routes!(embed::embeddings))
+        .routes(routes!(meta::models))
+        .routes(routes!(meta::model))
+        .routes(routes!(meta::tokenize))
+        .routes(routes!(meta::detokenize))
+        .routes(routes!(receipts::receipt))
+        .routes(routes!(receipts::object))
+        .routes(routes!(log::file))
+        .routes(routes!(meta::health))
+        .routes(routes!(meta::metrics))
+}
+
+/// The description of all routes, as OpenAPI has it.
+#[must_use]
+pub fn description() -> String {
+    routes().into_openapi().to_pretty_json().unwrap_or_default()
+}
+
+/// A node's routes.
+pub fn router(node: Arc<ServerNode>) -> Router {
+    let limit = node.limits.body_bytes_max;
+    let (routes, description) = routes().split_for_parts();
+    let description = Bytes::from(description.to_json().unwrap_or_default());
+    routes
+        .route("/openapi.json", get(async move || json(200, description.to_vec())))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(Arc::clone(&node), observe))
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(node)
+}
+
+/// Counts what was answered.
+async fn observe(State(node): State<Arc<ServerNode>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    node.metrics.count(&path, response.status().as_u16());
+    response
+}
+
+async fn no_route() -> Response {
+    error(&ApiError::of_status(404, "not_found", "there is nothing at this address"))
+}
+
+async fn no_method() -> Response {
+    error(&ApiError::of_status(405, "method_not_allowed", "this address has another method"))
+}
+
+/// The body of a request, or why it cannot be had.
+pub(crate) fn body_of(
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::of_status(413, "body_too_large", "the body is larger than this node takes")
+        }
+        _ => ApiError::of_status(400, "body_unreadable", "the body ended before it was whole"),
+    })
+}
+
+/// The client's nonce.
+pub(crate) fn nonce_of(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
+    let Some(value) = headers.get(NONCE_HEADER) else { return Ok(None) };
+    let nonce = value.to_str().ok().and_then(|text| hex::decode(text).ok());
+    match nonce.filter(|nonce| (8..=64).contains(&nonce.len())) {
+        Some(nonce) => Ok(Some(nonce)),
+        None => Err(ApiError::invalid(
+            "Tally-Nonce",
+            "`Tally-Nonce` is expected to be 8 to 64 bytes in hexadecimal",
+        )),
+    }
+}
+
+/// The value of `Authorization`.
+pub(crate) fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
+}
+
+/// An error as an answer.
+pub(crate) fn error(error: &ApiError) -> Response {
+    json(error.status, error.body().to_string().into_bytes())
+}
+
+/// JSON as an answer.
+pub(crate) fn json(status: u16, body: Vec<u8>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Body::from(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    }
+    response
+}

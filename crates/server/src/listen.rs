@@ -1,0 +1,155 @@
+//! Connections: accepted, limited, perhaps encrypted, and ended in order.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1::Builder;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+/// Pause after an error of the listening socket, such as no free file.
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenLimits {
+    /// Most connections.
+    pub connections_max: usize,
+    /// Longest time in which the head of a request, or a TLS handshake, may come.
+    pub receive_time_max: Duration,
+    /// Time that running requests get at the end.
+    pub stop_time_max: Duration,
+}
+
+/// Why TLS cannot be spoken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file is no PEM of what it should be.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Certificate and key do not go together, or are of no use.
+    #[error("certificate and key: {0}")]
+    Pair(#[from] tokio_rustls::rustls::Error),
+}
+
+/// TLS from a certificate chain and its key, both PEM.
+///
+/// # Errors
+/// Files that cannot be read or do not go together.
+pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| TlsError::File {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed(certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves until `stop` says so, and then until running requests have ended or their time is up.
+///
+/// `tell` gets what an operator should know.
+///
+/// # Errors
+/// If the listener's address cannot be told.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+    limits: ListenLimits,
+    mut stop: watch::Receiver<bool>,
+    tell: fn(&str),
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, _address): (TcpStream, SocketAddr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tell(&format!("accepting a connection: {error}"));
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Who comes when all places are taken is let go at once: to wait would fill the queue.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        // A stream's events are small and must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let (router, watcher) = (router.clone(), graceful.watcher());
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            match acceptor {
+                None => talk(stream, router, limits, watcher).await,
+                Some(acceptor) => {
+                    let shaken = timeout(limits.receive_time_max, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        talk(stream, router, limits, watcher).await;
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    if timeout(limits.stop_time_max, graceful.shutdown()).await.is_err() {
+        tell("some requests did not end in time and were cut off");
+    }
+    Ok(())
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    limits: ListenLimits,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let mut builder = Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.receive_time_max)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // A connection ends with an error whenever a client goes away: nobody needs to know.
+    let _ = watcher.watch(connection).await;
+}

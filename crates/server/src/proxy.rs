@@ -1,0 +1,397 @@
+//! A proxy for programs that cannot verify: nothing reaches them before it was verified.
+//!
+//! It speaks the same API as a node. Each request goes upstream with a nonce; the answer comes back
+//! with a receipt, which is judged under the user's policy against this very request, nonce and
+//! answer. What does not hold is an error to the program, and the answer is never shown.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery,
+    },
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tally_core::receipt::{Bundle, Kind};
+use tally_verifier::{Policy, UnixTime};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::{
+    api::{asked::Asked, completion::EmbeddingRequest, error::ApiError, parse::parse},
+    http::{NONCE_HEADER, RECEIPT_HEADER, body_of, error, json, nonce_of},
+    world::World,
+};
+
+mod receipts;
+mod stream;
+mod whole;
+
+/// Bytes of a nonce that the proxy chooses.
+const NONCE_BYTES: usize = 16;
+/// Most bytes of an answer that is no stream, its receipt included.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Most bytes of an upstream error that is read.
+const ERROR_BYTES_MAX: usize = 1 << 20;
+
+/// Where verified receipts are kept.
+pub trait Keeper: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a receipt with all its openings, durably.
+    ///
+    /// # Errors
+    /// If it cannot, in words for the user.
+    fn keep(&self, bundle: &Bundle) -> Result<(), String>;
+}
+
+/// What a proxy works with.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where requests go: scheme, host, and a path before `/v1` if there is one.
+    pub upstream: Uri,
+    /// Whom the user trusts.
+    pub policy: Policy,
+    /// Where receipts are kept.
+    pub keeper: Arc<dyn Keeper>,
+    /// Clock and randomness.
+    pub world: Arc<dyn World>,
+    /// Most bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// Longest time until upstream begins to answer, and between two parts of an answer.
+    pub wait_max: Duration,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// Why a proxy cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The upstream's address is of no use.
+    #[error("upstream `{found}` is no address: expected http://HOST:PORT or https://HOST")]
+    Upstream {
+        /// What was given.
+        found: String,
+    },
+    /// The system has no certificates.
+    #[error("the system's certificates cannot be read: {0}")]
+    Certificates(#[from] std::io::Error),
+}
+
+/// Settings of a proxy.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where requests go.
+    pub upstream: String,
+    /// Whom the user trusts.
+    pub policy: Policy,
+    /// Where receipts are kept.
+    pub keeper: Arc<dyn Keeper>,
+    /// Clock and randomness.
+    pub world: Arc<dyn World>,
+    /// Most bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// Longest time until upstream begins to answer, and between two parts of an answer.
+    pub wait_max: Duration,
+}
+
+impl Proxy {
+    /// Makes a proxy.
+    ///
+    /// # Errors
+    /// An upstream address of no use, or a system without certificates.
+    pub fn new(settings: Settings) -> Result<Self, ProxyError> {
+        let Settings { upstream, policy, keeper, world, body_bytes_max, wait_max } = settings;
+        let refused = || ProxyError::Upstream { found: upstream.clone() };
+        let parsed: Uri = upstream.trim_end_matches('/').parse().map_err(|_| refused())?;
+        let is_known = matches!(parsed.scheme_str(), Some("http" | "https"));
+        if !is_known || parsed.authority().is_none() || parsed.query().is_some() {
+            return Err(refused());
+        }
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider.as_ref().clone())?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { upstream: parsed, policy, keeper, world, body_bytes_max, wait_max, client })
+    }
+}
+
+/// A proxy's routes.
+pub fn router(proxy: Arc<Proxy>) -> Router {
+    let limit = proxy.body_bytes_max;
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completion))
+        .route("/v1/embeddings", post(embeddings))
+        .route("/v1/models", get(unverified))
+        .route("/v1/models/{model}", get(unverified))
+        .route("/healthz", get(async || json(200, br#"{"status":"ok"}"#.to_vec())))
+        .fallback(async || {
+            error(&ApiError::of_status(
+                404,
+                "not_found",
+                "the proxy passes nothing on at this address",
+            ))
+        })
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(proxy)
+}
+
+/// A request on its way through the proxy.
+#[derive(Clone, Debug)]
+struct Asking {
+    proxy: Arc<Proxy>,
+    body: Bytes,
+    nonce: Vec<u8>,
+    kind: Kind,
+    /// How many receipts there must be.
+    choices: u32,
+    is_stream: bool,
+}
+
+/// What an upstream did that a proxy must not pass on: with a stable code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    code: String,
+    message: String,
+}
+
+impl Fault {
+    fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The error that the program gets: always a 502.
+    fn body(&self) -> serde_json::Value {
+        serde_json::json!({
+            "error": {
+                "message": format!("the proxy withholds this answer: {}", self.message),
+                "type": "verification_error",
+                "param": null,
+                "code": self.code,
+            }
+        })
+    }
+
+    fn response(&self) -> Response {
+        json(502, self.body().to_string().into_bytes())
+    }
+}
+
+type Extracted = Result<Bytes, axum::extract::rejection::BytesRejection>;
+
+async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Extracted) -> Response {
+    let asked = |body: &Bytes| Asked::parse_chat(body).map(|a| (a.choices(), a.stream.is_some()));
+    pass(proxy, Kind::Chat, headers, body, asked).await
+}
+
+async fn completion(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    body: Extracted,
+) -> Response {
+    let asked =
+        |body: &Bytes| Asked::parse_completion(body).map(|a| (a.choices(), a.stream.is_some()));
+    pass(proxy, Kind::Completion, headers, body, asked).await
+}
+
+async fn embeddings(
+    State(proxy): State<Arc<Proxy>>,
+    headers: HeaderMap,
+    body: Extracted,
+) -> Response {
+    let asked = |body: &Bytes| parse::<EmbeddingRequest>(body).map(|_| (1, false));
+    pass(proxy, Kind::Embedding, headers, body, asked).await
+}
+
+/// Passes a request on and verifies what comes back.
+async fn pass(
+    proxy: Arc<Proxy>,
+    kind: Kind,
+    headers: HeaderMap,
+    body: Extracted,
+    asked: impl FnOnce(&Bytes) -> Result<(u32, bool), ApiError>,
+) -> Response {
+    let prepared = body_of(body).and_then(|body| {
+        let (choices, is_stream) = asked(&body)?;
+        let nonce = nonce_of(&headers)?.unwrap_or_else(|| {
+            let mut nonce = vec![0; NONCE_BYTES];
+            proxy.world.random(&mut nonce);
+            nonce
+        });
+        Ok(Asking { proxy: Arc::clone(&proxy), body, nonce, kind, choices, is_stream })
+    });
+    let asking = match prepared {
+        Ok(asking) => asking,
+        Err(refusal) => return error(&refusal),
+    };
+    let path = match kind {
+        Kind::Chat => "/v1/chat/completions",
+        Kind::Completion => "/v1/completions",
+        Kind::Embedding => "/v1/embeddings",
+    };
+    let answered = match send(&asking, path, &headers).await {
+        Ok(answered) => answered,
+        Err(fault) => return fault.response(),
+    };
+    let kind = answered.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+    match (answered.status(), kind.as_str(), asking.is_stream) {
+        (StatusCode::OK, "application/json", false) => whole::answer(&asking, answered).await,
+        (StatusCode::OK, "text/event-stream", true) => stream::answer(asking, answered),
+        (StatusCode::OK, _, _) => {
+            let form = if asking.is_stream { "text/event-stream" } else { "application/json" };
+            let text = format!("upstream answers with `{kind}`, expected `{form}`");
+            Fault::new("upstream/form", text).response()
+        }
+        (status, _, _) => passed_error(&asking, status, answered).await,
+    }
+}
+
+async fn send(
+    asking: &Asking,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<hyper::Response<Incoming>, Fault> {
+    let proxy = &asking.proxy;
+    let mut request = hyper::Request::builder()
+        .method(Method::POST)
+        .uri(upstream_uri(&proxy.upstream, path)?)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(HeaderName::from_static(NONCE_HEADER), hex::encode(&asking.nonce));
+    if let Some(key) = headers.get(header::AUTHORIZATION) {
+        request = request.header(header::AUTHORIZATION, key);
+    }
+    let request = request.body(Full::new(asking.body.clone()));
+    let request = request.map_err(|error| Fault::new("upstream/request", error.to_string()))?;
+    reach(proxy, request).await
+}
+
+async fn reach(
+    proxy: &Proxy,
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<hyper::Response<Incoming>, Fault> {
+    match timeout(proxy.wait_max, proxy.client.request(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            let text = format!("upstream {} cannot be reached: {error}", proxy.upstream);
+            Err(Fault::new("upstream/unreachable", text))
+        }
+        Err(_) => {
+            let seconds = proxy.wait_max.as_secs();
+            let text = format!("upstream did not begin to answer within {seconds} s");
+            Err(Fault::new("upstream/timeout", text))
+        }
+    }
+}
+
+fn upstream_uri(upstream: &Uri, path: &str) -> Result<Uri, Fault> {
+    let base = upstream.path().trim_end_matches('/');
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    let mut parts = upstream.clone().into_parts();
+    let joined = PathAndQuery::try_from(format!("{base}{path}"));
+    parts.path_and_query =
+        Some(joined.map_err(|error| Fault::new("upstream/request", error.to_string()))?);
+    Uri::from_parts(parts).map_err(|error| Fault::new("upstream/request", error.to_string()))
+}
+
+/// The whole body of an answer, up to a limit and within the time for each part.
+async fn read(proxy: &Proxy, body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+    // One deadline for all parts would depend on the answer's length.
+    let mut body = Box::pin(Limited::new(body, limit));
+    let mut bytes = vec![];
+    loop {
+        let Ok(frame) = timeout(proxy.wait_max, body.frame()).await else {
+            return Err(Fault::new("upstream/timeout", "upstream stopped in its answer"));
+        };
+        match frame {
+            None => return Ok(bytes.into()),
+            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Some(Err(error)) => {
+                let text = format!("upstream's answer cannot be read: {error}");
+                return Err(Fault::new("upstream/cut", text));
+            }
+        }
+    }
+}
+
+/// An upstream's error: its words are passed on as such, and nothing else of it.
+async fn passed_error(
+    asking: &Asking,
+    status: StatusCode,
+    answered: hyper::Response<Incoming>,
+) -> Response {
+    let retry = answered.headers().get(header::RETRY_AFTER).cloned();
+    let bytes = match read(&asking.proxy, answered.into_body(), ERROR_BYTES_MAX).await {
+        Ok(bytes) => bytes,
+        Err(fault) => return fault.response(),
+    };
+    let parsed: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    let told = parsed.as_ref().and_then(|body| body.get("error")).filter(|error| error.is_object());
+    let (true, Some(told)) = (status.is_client_error() || status.is_server_error(), told) else {
+        let text = format!("upstream answers with status {status} and no error");
+        return Fault::new("upstream/form", text).response();
+    };
+    let body = serde_json::json!({ "error": told }).to_string();
+    let mut response = json(status.as_u16(), body.into_bytes());
+    if let Some(retry) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, retry);
+    }
+    response
+}
+
+/// What has no receipt and decides nothing, such as the list of models; it is marked as unverified.
+async fn unverified(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMap) -> Response {
+    let asking = async {
+        let uri = upstream_uri(&proxy.upstream, uri.path())?;
+        let mut upstream = hyper::Request::builder().method(Method::GET).uri(uri);
+        if let Some(key) = headers.get(header::AUTHORIZATION) {
+            upstream = upstream.header(header::AUTHORIZATION, key);
+        }
+        let upstream = upstream.body(Full::default());
+        let upstream =
+            upstream.map_err(|error| Fault::new("upstream/request", error.to_string()))?;
+        let answered = reach(&proxy, upstream).await?;
+        let status = answered.status();
+        Ok::<_, Fault>((status, read(&proxy, answered.into_body(), ERROR_BYTES_MAX).await?))
+    };
+    match asking.await {
+        Err(fault) => fault.response(),
+        Ok((status, bytes)) => {
+            let mut response = (status, Body::from(bytes)).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert("tally-verified", HeaderValue::from_static("nothing"));
+            response
+        }
+    }
+}
+
+impl Asking {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_ms(self.proxy.world.now_ms())
+    }
+}
+
+/// An answer whose receipts were verified.
+fn released(body: Body, kind: &'static str, ids: &[String]) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Ok(ids) = HeaderValue::from_str(&ids.join(", ")) {
+        headers.insert(RECEIPT_HEADER, ids);
+    }
+    response
+}
