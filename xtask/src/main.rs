@@ -17,6 +17,7 @@ mod architectures;
 mod arithmetic;
 mod bench;
 mod clauses;
+mod clients;
 mod coverage;
 mod default_model;
 mod deny;
@@ -79,6 +80,12 @@ enum Gate {
     },
     /// A published sentence encoder, exact beside float
     Sentences,
+    /// OpenAI's clients, LangChain's and schemathesis against a node and a proxy before it
+    Clients {
+        /// Examples of each operation that schemathesis makes
+        #[arg(long, default_value_t = 60)]
+        examples: u32,
+    },
     /// Perplexity of the default model with loud channels, exact beside float
     Outliers {
         /// Most windows of held-out text
@@ -162,6 +169,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
         Gate::Architectures { make, seed } => architectures::run(repo, make, seed),
         Gate::Sentences => sentences::run(repo),
+        Gate::Clients { examples } => clients::run_all(repo, examples),
         Gate::Outliers { windows } => outliers::run(repo, windows),
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),

@@ -76,10 +76,15 @@ pub(super) enum Refusals {
 }
 
 #[derive(OpenApi)]
-#[openapi()]
+#[openapi(components(schemas(ErrorBody)))]
 struct Opening;
 
-/// Title, licence and keys.
+/// A description whose paths have no mark of this router's own.
+pub(super) fn plain(description: String) -> String {
+    description.replace("{*path}", "{path}")
+}
+
+/// Title and keys.
 pub(super) fn opening() -> Description {
     let mut description = Opening::openapi();
     description.info = InfoBuilder::new()

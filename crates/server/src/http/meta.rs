@@ -80,22 +80,18 @@ pub(super) struct ModelObject {
     created: u64,
     /// `this-node`.
     owned_by: &'static str,
-    /// More of a model that is loaded.
-    #[serde(flatten)]
-    loaded: Option<LoadedModel>,
-}
-
-/// What is known of a model that is loaded.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LoadedModel {
-    /// Merkle root over everything that the model consists of.
-    root: String,
+    /// Merkle root over everything that the model consists of; like all below, of a loaded model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
     /// Id of the exact arithmetic.
-    arithmetic: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arithmetic: Option<&'static str>,
     /// Most tokens of input and output together.
-    context: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<u32>,
     /// `text` or `embedding`.
-    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
 }
 
 /// Ids of a text.
@@ -124,16 +120,20 @@ pub(super) struct Health {
 }
 
 fn model_object(name: &str, loaded: Option<&Loaded>) -> ModelObject {
-    let loaded = loaded.map(|loaded| LoadedModel {
-        root: loaded.model.root().to_string(),
-        arithmetic: ARITHMETIC,
-        context: loaded.model.context_len(),
-        kind: match loaded.model.configuration().pooling {
-            Some(_) => "embedding",
-            None => "text",
-        },
-    });
-    ModelObject { id: name.to_owned(), object: "model", created: 0, owned_by: "this-node", loaded }
+    let kind = |loaded: &Loaded| match loaded.model.configuration().pooling {
+        Some(_) => "embedding",
+        None => "text",
+    };
+    ModelObject {
+        id: name.to_owned(),
+        object: "model",
+        created: 0,
+        owned_by: "this-node",
+        root: loaded.map(|loaded| loaded.model.root().to_string()),
+        arithmetic: loaded.map(|_| ARITHMETIC),
+        context: loaded.map(|loaded| loaded.model.context_len()),
+        kind: loaded.map(kind),
+    }
 }
 
 /// Turn a text or a chat into token ids.
