@@ -120,7 +120,9 @@ fn write(folder: &str, vector: &Vector, files: &mut BTreeMap<String, Vec<u8>>) {
         put("expected.json", pretty(&Value::Object(expected)));
     }
     if let Some(stream) = &inputs.stream {
-        put("stream.json", pretty(&stream::to_json(stream)));
+        let mut stream_json = stream::to_json(stream);
+        stream_json.sort_all_objects();
+        put("stream.json", pretty(&stream_json));
         for (place, receipt) in stream.more.iter().enumerate() {
             put(&stream::receipt_file(place + 1), receipt.clone());
         }
