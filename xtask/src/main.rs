@@ -33,6 +33,7 @@ mod repo;
 mod rust;
 mod sentences;
 mod soak;
+mod tally;
 mod tidy;
 mod tool;
 mod vectors;

@@ -9,9 +9,14 @@ use crate::repo::{Repo, stdout};
 
 pub(crate) mod kill;
 mod mutants;
+mod serve;
 
 /// Kill runs shorter than this are not long runs and are not recorded.
 const RECORDED_ROUNDS_MIN: u64 = 100;
+
+/// Load runs shorter than this are not recorded, and fewer restarts.
+const RECORDED_SECONDS_MIN: u64 = 600;
+const RECORDED_RESTARTS_MIN: u64 = 50;
 
 /// One kind of long run.
 #[derive(Debug, Subcommand)]
@@ -30,6 +35,21 @@ pub(crate) enum Soak {
         /// Chooses the moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Load a node with clients that stream, leave, read slowly and send nonsense
+    Serve {
+        /// How long
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// How many clients
+        #[arg(long, default_value_t = 16)]
+        clients: u32,
+    },
+    /// Kill a node under 50 concurrent requests; no receipt that a client got may be missing
+    Restart {
+        /// How often
+        #[arg(long, default_value_t = 50)]
+        rounds: u64,
     },
     /// Compare the sampler's variate of every one of the 2^32 words with the real number
     Gumbel,
@@ -57,6 +77,27 @@ pub(crate) fn run(repo: &Repo, soak: &Soak) -> Result<()> {
                 }
             }
             Ok(())
+        }
+        Soak::Serve { seconds, clients } => {
+            let result = serve::load(repo, *seconds, *clients)?;
+            println!("serve, {clients} clients, {seconds} s: {result}");
+            match *seconds >= RECORDED_SECONDS_MIN {
+                true => record(
+                    repo,
+                    &format!("serve, {clients} clients"),
+                    &format!("{seconds} s"),
+                    &result,
+                ),
+                false => Ok(()),
+            }
+        }
+        Soak::Restart { rounds } => {
+            let result = serve::restart(repo, *rounds)?;
+            println!("restart: {rounds} kills, {result}");
+            match *rounds >= RECORDED_RESTARTS_MIN {
+                true => record(repo, "restart, 50 clients", &format!("{rounds} kills"), &result),
+                false => Ok(()),
+            }
         }
         Soak::Gumbel => {
             let sweep = float::gumbel_sweep(1);

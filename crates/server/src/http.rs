@@ -125,6 +125,10 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Response {
     let mut response = (status, Body::from(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        // What is left of the body is not read: nothing can follow on this connection.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     }
