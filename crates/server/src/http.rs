@@ -50,14 +50,14 @@ fn routes() -> OpenApiRouter<Arc<ServerNode>> {
 /// The description of all routes, as OpenAPI has it.
 #[must_use]
 pub fn description() -> String {
-    describe::plain(routes().into_openapi().to_pretty_json().unwrap_or_default())
+    describe::plain(&routes().into_openapi().to_pretty_json().unwrap_or_default())
 }
 
 /// A node's routes.
 pub fn router(node: Arc<ServerNode>) -> Router {
     let limit = node.limits.body_bytes_max;
     let (routes, description) = routes().split_for_parts();
-    let description = Bytes::from(describe::plain(description.to_json().unwrap_or_default()));
+    let description = Bytes::from(describe::plain(&description.to_json().unwrap_or_default()));
     routes
         .route("/openapi.json", get(async move || json(200, description.to_vec())))
         .fallback(no_route)

@@ -80,7 +80,7 @@ pub(super) enum Refusals {
 struct Opening;
 
 /// A description whose paths have no mark of this router's own.
-pub(super) fn plain(description: String) -> String {
+pub(super) fn plain(description: &str) -> String {
     description.replace("{*path}", "{path}")
 }
 

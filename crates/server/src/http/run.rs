@@ -34,6 +34,8 @@ use crate::{
 
 /// Events that wait for a client that reads slowly.
 const EVENTS_WAITING_MAX: usize = 64;
+/// Most bytes of what a receipt commits to, with room for the last events: then an answer is cut off.
+const RESPONSE_BYTES_MAX: usize = (8 << 20) - (1 << 16);
 /// The last event of every stream.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
@@ -102,6 +104,7 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
         responder,
         choices,
         lines: vec![],
+        size: 0,
         held: None,
         started,
         is_begun: false,
@@ -208,6 +211,8 @@ struct Run {
     signer: Option<StreamSigner>,
     /// Payloads of all events so far, each with a line feed: what receipts commit to.
     lines: Vec<u8>,
+    /// Bytes of all events so far, sent or not: an answer that is no stream has fewer.
+    size: usize,
     /// The event that waits for the receipts.
     held: Option<(u32, Vec<u8>)>,
     started: Instant,
@@ -333,6 +338,10 @@ impl Run {
             self.node.failed("the text of a token", &error);
             Refused { code: "server/internal", error: ApiError::internal() }
         })?;
+        self.size += payload.len() + 1;
+        if self.size > RESPONSE_BYTES_MAX {
+            self.cancel();
+        }
         if self.signer.is_some() {
             self.tell(&payload, index, &[token], client).await;
         }
