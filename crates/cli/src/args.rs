@@ -161,8 +161,8 @@ pub(crate) struct Serve {
     #[arg(long, default_value_t = 1_024, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 24))]
     pub(crate) cache_mib: u64,
     /// Most requests that are answered or wait; the next one gets a 429
-    #[arg(long, default_value_t = 256, value_name = "N", value_parser = requests)]
-    pub(crate) requests: usize,
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) requests: u32,
     /// Most tokens of one answer
     #[arg(long, default_value_t = 4_096, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) output_tokens: u32,
@@ -360,13 +360,6 @@ pub(crate) enum Log {
     },
     /// Derive everything in the log again from its entries and compare
     Fsck,
-}
-
-fn requests(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if (1..=100_000).contains(&count) => Ok(count),
-        _ => Err("expected a number from 1 to 100,000".to_owned()),
-    }
 }
 
 fn temperature(text: &str) -> Result<Micro, String> {

@@ -1,6 +1,6 @@
 //! The routes of a node.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,6 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::timeout;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::error::ApiError, node::ServerNode};
@@ -55,7 +57,6 @@ pub fn description() -> String {
 
 /// A node's routes.
 pub fn router(node: Arc<ServerNode>) -> Router {
-    let limit = node.limits.body_bytes_max;
     let (routes, description) = routes().split_for_parts();
     let description = Bytes::from(describe::plain(&description.to_json().unwrap_or_default()));
     routes
@@ -63,7 +64,8 @@ pub fn router(node: Arc<ServerNode>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Arc::clone(&node), observe))
-        .layer(DefaultBodyLimit::max(limit))
+        // The limit is kept where bodies are received.
+        .layer(DefaultBodyLimit::disable())
         .with_state(node)
 }
 
@@ -71,9 +73,37 @@ pub fn router(node: Arc<ServerNode>) -> Router {
 async fn observe(State(node): State<Arc<ServerNode>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    let response = next.run(request).await;
+    let (time, limit) = (node.limits.receive_time_max, node.limits.body_bytes_max);
+    let response = match received(request, time, limit).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => error(&refusal),
+    };
     node.metrics.count(&path, response.status().as_u16());
     response
+}
+
+/// A request with its whole body, which came in time and is not too large.
+pub(crate) async fn received(
+    request: Request,
+    time_max: Duration,
+    bytes_max: usize,
+) -> Result<Request, ApiError> {
+    let (parts, body) = request.into_parts();
+    match timeout(time_max, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the body is larger than {bytes_max} bytes");
+            Err(ApiError::of_status(413, "body_too_large", text))
+        }
+        Ok(Err(_)) => {
+            let text = "the body ended before it was whole";
+            Err(ApiError::of_status(400, "body_unreadable", text))
+        }
+        Err(_) => {
+            let text = format!("the body did not come within {} s", time_max.as_secs());
+            Err(ApiError::of_status(408, "body_too_slow", text))
+        }
+    }
 }
 
 async fn no_route() -> Response {
@@ -82,18 +112,6 @@ async fn no_route() -> Response {
 
 async fn no_method() -> Response {
     error(&ApiError::of_status(405, "method_not_allowed", "this address has another method"))
-}
-
-/// The body of a request, or why it cannot be had.
-pub(crate) fn body_of(
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::of_status(413, "body_too_large", "the body is larger than this node takes")
-        }
-        _ => ApiError::of_status(400, "body_unreadable", "the body ended before it was whole"),
-    })
 }
 
 /// The client's nonce.
@@ -125,9 +143,12 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Response {
     let mut response = (status, Body::from(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT {
         // What is left of the body is not read: nothing can follow on this connection.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));

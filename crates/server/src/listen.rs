@@ -1,12 +1,11 @@
 //! Connections: accepted, limited, perhaps encrypted, and ended in order.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1::Builder;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use thiserror::Error;
@@ -35,9 +34,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct ListenLimits {
     /// Most connections.
-    pub connections_max: usize,
+    pub connections_max: u32,
     /// Longest time in which the head of a request, or a TLS handshake, may come.
     pub receive_time_max: Duration,
+    /// Longest time of a connection; its last request may still be answered.
+    pub connection_time_max: Duration,
+    /// Longest time of that last answer, for clients that do not read it.
+    pub answer_time_max: Duration,
     /// Time that running requests get at the end.
     pub stop_time_max: Duration,
 }
@@ -84,9 +87,6 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 /// Serves until `stop` says so, and then until running requests have ended or their time is up.
 ///
 /// `tell` gets what an operator should know.
-///
-/// # Errors
-/// If the listener's address cannot be told.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -94,9 +94,8 @@ pub async fn serve(
     limits: ListenLimits,
     mut stop: watch::Receiver<bool>,
     tell: fn(&str),
-) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+) {
+    let places = Arc::new(Semaphore::new(limits.connections_max as usize));
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -114,33 +113,33 @@ pub async fn serve(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         // A stream's events are small and must not wait for more.
         let _ = stream.set_nodelay(true);
-        let (router, watcher) = (router.clone(), graceful.watcher());
-        let acceptor = acceptor.clone();
+        let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
             match acceptor {
-                None => talk(stream, router, limits, watcher).await,
+                None => talk(stream, router, limits, stop).await,
                 Some(acceptor) => {
                     let shaken = timeout(limits.receive_time_max, acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
-                        talk(stream, router, limits, watcher).await;
+                        talk(stream, router, limits, stop).await;
                     }
                 }
             }
         });
     }
     drop(listener);
-    if timeout(limits.stop_time_max, graceful.shutdown()).await.is_err() {
-        tell("some requests did not end in time and were cut off");
+    let ended = timeout(limits.stop_time_max, places.acquire_many(limits.connections_max));
+    if ended.await.is_err() {
+        tell("some connections did not end in time and were cut off");
     }
-    Ok(())
 }
 
+/// Serves one connection, for as long as a connection may last.
 async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
     limits: ListenLimits,
-    watcher: hyper_util::server::graceful::Watcher,
+    mut stop: watch::Receiver<bool>,
 ) {
     let mut builder = Builder::new();
     builder
@@ -150,6 +149,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_buf_size(HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // A connection ends with an error whenever a client goes away: nobody needs to know.
-    let _ = watcher.watch(connection).await;
+    tokio::pin!(connection);
+    // It ends with an error whenever a client goes away: nobody needs to know.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = sleep(limits.connection_time_max) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(limits.answer_time_max, connection).await;
 }

@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
-use crate::{access::Access, issue::Desk, metrics::Metrics, shelf::Shelf, world::World};
+use crate::{
+    access::Access, issue::Desk, listen::ListenLimits, metrics::Metrics, shelf::Shelf, world::World,
+};
 
 /// Limits of a node on what strangers may ask of it.
 #[derive(Clone, Copy, Debug)]
@@ -12,21 +14,24 @@ pub struct Limits {
     /// Most bytes of a request's body.
     pub body_bytes_max: usize,
     /// Most requests that are answered or wait; the next one gets a 429.
-    pub requests_max: usize,
+    pub requests_max: u32,
     /// Most tokens of an answer.
     pub output_tokens_max: u32,
     /// Longest time of a request; then its answer ends as if its client had gone away.
     pub request_time_max: Duration,
     /// Most connections.
-    pub connections_max: usize,
+    pub connections_max: u32,
     /// Longest time in which a client may send the head of a request, and its body.
     pub receive_time_max: Duration,
+    /// Longest time of a connection; its last request may still be answered.
+    pub connection_time_max: Duration,
     /// Time that running answers get when the node stops.
     pub stop_time_max: Duration,
 }
 
 impl Default for Limits {
-    /// 4 MiB, 256 requests, 4,096 tokens, 10 minutes, 1,024 connections, 30 seconds, 30 seconds.
+    /// 4 MiB, 256 requests, 4,096 tokens, 10 minutes, 1,024 connections of up to an hour, 30 seconds
+    /// to send a request and as many to stop.
     fn default() -> Self {
         Self {
             body_bytes_max: 4 << 20,
@@ -35,6 +40,7 @@ impl Default for Limits {
             request_time_max: Duration::from_secs(600),
             connections_max: 1024,
             receive_time_max: Duration::from_secs(30),
+            connection_time_max: Duration::from_secs(3600),
             stop_time_max: Duration::from_secs(30),
         }
     }
@@ -64,6 +70,24 @@ pub struct ServerNode {
 }
 
 impl ServerNode {
+    /// The limits of its connections.
+    #[must_use]
+    pub const fn listen_limits(&self) -> ListenLimits {
+        ListenLimits {
+            connections_max: self.limits.connections_max,
+            receive_time_max: self.limits.receive_time_max,
+            connection_time_max: self.limits.connection_time_max,
+            answer_time_max: self.limits.request_time_max,
+            stop_time_max: self.limits.stop_time_max,
+        }
+    }
+
+    /// Waits until every admitted request has its receipt; whether that was in time.
+    pub async fn settle(&self) -> bool {
+        let settled = self.places.acquire_many(self.limits.requests_max);
+        tokio::time::timeout(self.limits.stop_time_max, settled).await.is_ok()
+    }
+
     /// Tells the operator of a failure that a client must not see.
     pub(crate) fn failed(&self, what: &str, error: &dyn std::fmt::Display) {
         (self.tell)(&format!("{what}: {error}"));

@@ -9,10 +9,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery,
     },
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -30,7 +31,7 @@ use tokio::time::timeout;
 
 use crate::{
     api::{asked::Asked, completion::EmbeddingRequest, error::ApiError, parse::parse},
-    http::{NONCE_HEADER, RECEIPT_HEADER, body_of, error, json, nonce_of},
+    http::{NONCE_HEADER, RECEIPT_HEADER, error, json, nonce_of, received},
     world::World,
 };
 
@@ -38,6 +39,8 @@ mod receipts;
 mod stream;
 mod whole;
 
+/// Longest time in which a request's body may come.
+const RECEIVE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a nonce that the proxy chooses.
 const NONCE_BYTES: usize = 16;
 /// Most bytes of an answer that is no stream, its receipt included.
@@ -130,7 +133,6 @@ impl Proxy {
 
 /// A proxy's routes.
 pub fn router(proxy: Arc<Proxy>) -> Router {
-    let limit = proxy.body_bytes_max;
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completion))
@@ -145,8 +147,17 @@ pub fn router(proxy: Arc<Proxy>) -> Router {
                 "the proxy passes nothing on at this address",
             ))
         })
-        .layer(DefaultBodyLimit::max(limit))
+        .layer(from_fn_with_state(Arc::clone(&proxy), receive))
+        .layer(DefaultBodyLimit::disable())
         .with_state(proxy)
+}
+
+/// Receives a request's body before anything is done with it.
+async fn receive(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
+    match received(request, RECEIVE_TIME_MAX, proxy.body_bytes_max).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => error(&refusal),
+    }
 }
 
 /// A request on its way through the proxy.
@@ -190,9 +201,7 @@ impl Fault {
     }
 }
 
-type Extracted = Result<Bytes, axum::extract::rejection::BytesRejection>;
-
-async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Extracted) -> Response {
+async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
     let asked = |body: &Bytes| Asked::parse_chat(body).map(|a| (a.choices(), a.stream.is_some()));
     pass(proxy, Kind::Chat, headers, body, asked).await
 }
@@ -200,7 +209,7 @@ async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Extract
 async fn completion(
     State(proxy): State<Arc<Proxy>>,
     headers: HeaderMap,
-    body: Extracted,
+    body: Bytes,
 ) -> Response {
     let asked =
         |body: &Bytes| Asked::parse_completion(body).map(|a| (a.choices(), a.stream.is_some()));
@@ -210,7 +219,7 @@ async fn completion(
 async fn embeddings(
     State(proxy): State<Arc<Proxy>>,
     headers: HeaderMap,
-    body: Extracted,
+    body: Bytes,
 ) -> Response {
     let asked = |body: &Bytes| parse::<EmbeddingRequest>(body).map(|_| (1, false));
     pass(proxy, Kind::Embedding, headers, body, asked).await
@@ -221,11 +230,10 @@ async fn pass(
     proxy: Arc<Proxy>,
     kind: Kind,
     headers: HeaderMap,
-    body: Extracted,
+    body: Bytes,
     asked: impl FnOnce(&Bytes) -> Result<(u32, bool), ApiError>,
 ) -> Response {
-    let prepared = body_of(body).and_then(|body| {
-        let (choices, is_stream) = asked(&body)?;
+    let prepared = asked(&body).and_then(|(choices, is_stream)| {
         let nonce = nonce_of(&headers)?.unwrap_or_else(|| {
             let mut nonce = vec![0; NONCE_BYTES];
             proxy.world.random(&mut nonce);

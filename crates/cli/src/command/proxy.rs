@@ -15,7 +15,9 @@ use crate::{args, context::Context, receipt_file::ReceiptFile};
 
 /// Time that a request has to arrive, and running ones have to end.
 const RECEIVE_TIME_MAX: Duration = Duration::from_secs(30);
-const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_MAX: u32 = 256;
+/// Longest time of a connection.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(3600);
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
@@ -41,6 +43,8 @@ pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
     let limits = ListenLimits {
         connections_max: CONNECTIONS_MAX,
         receive_time_max: RECEIVE_TIME_MAX,
+        connection_time_max: CONNECTION_TIME_MAX,
+        answer_time_max: CONNECTION_TIME_MAX,
         stop_time_max: RECEIVE_TIME_MAX,
     };
     let (address, upstream, output) = (args.listen, args.upstream.clone(), context.output);
@@ -53,7 +57,7 @@ pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
             folder.display()
         ));
         let stop = serve::stop_signal(output)?;
-        listen::serve(listener, router(Arc::new(proxy)), None, limits, stop, serve::tell).await?;
+        listen::serve(listener, router(Arc::new(proxy)), None, limits, stop, serve::tell).await;
         Ok(Verdict::Satisfied)
     })
 }

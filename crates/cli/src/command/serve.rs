@@ -10,7 +10,7 @@ use tally_server::{
     api::asked::CHOICES_MAX,
     http,
     issue::Desk,
-    listen::{self, ListenLimits},
+    listen,
     node::{Limits, ServerNode},
     shelf::{Shelf, ShelfLimits},
     store::StatementStore,
@@ -45,11 +45,6 @@ pub(crate) fn run(args: &args::Serve, context: &Context) -> Result<Verdict> {
     node::load_or_create_policy(&home, models::load_default()?.root())?;
     let server = Arc::new(server_of(args, context, &home, access, Arc::clone(&issuer))?);
     let scheme = if acceptor.is_some() { "https" } else { "http" };
-    let limits = ListenLimits {
-        connections_max: server.limits.connections_max,
-        receive_time_max: server.limits.receive_time_max,
-        stop_time_max: server.limits.stop_time_max,
-    };
     let address = args.listen;
     let output = context.output;
     let router = http::router(Arc::clone(&server));
@@ -60,9 +55,16 @@ pub(crate) fn run(args: &args::Serve, context: &Context) -> Result<Verdict> {
         greet(output, scheme, bound, &server);
         let stop = stop_signal(output)?;
         let publishing = tokio::spawn(publish(Arc::clone(&issuer), stop.clone()));
-        listen::serve(listener, router, acceptor, limits, stop, tell).await?;
+        let limits = server.listen_limits();
+        listen::serve(listener, router, acceptor, limits, stop, tell).await;
+        let is_settled = server.settle().await;
         publishing.await.context("the log's publisher stopped")?;
-        output.note("stopped: every answer that was begun has its receipt");
+        // What was issued since the publisher's last turn.
+        issuer.publish(now_ms()? / 1000)?;
+        output.note(match is_settled {
+            true => "stopped: every answer that was begun has its receipt",
+            false => "stopped: some answers did not end in time and have no receipt",
+        });
         Ok(Verdict::Satisfied)
     })
 }
@@ -91,7 +93,7 @@ fn server_of(
             pass_tokens_max: PASS_TOKENS_MAX,
             sequences_max: SEQUENCES_MAX,
             cache_bytes_max: args.cache_mib * MIB,
-            waiting_max: args.requests * CHOICES_MAX as usize,
+            waiting_max: (args.requests * CHOICES_MAX) as usize,
         },
     };
     let source = Arc::new(Models { home: home.clone() });
@@ -101,7 +103,7 @@ fn server_of(
         access,
         metrics: tally_server::Metrics::default(),
         log_public: home.log().join("public"),
-        places: Arc::new(tokio::sync::Semaphore::new(limits.requests_max)),
+        places: Arc::new(tokio::sync::Semaphore::new(limits.requests_max as usize)),
         limits,
         world,
         tell,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
@@ -13,7 +13,7 @@ use tally_core::receipt::Kind;
 use tally_issuer::Admission;
 
 use super::{
-    RECEIPT_HEADER, authorization, body_of,
+    RECEIPT_HEADER, authorization,
     describe::{Nonce, Refusals, WithReceipt},
     error, json, nonce_of, run,
 };
@@ -77,7 +77,7 @@ pub(super) enum ReplyBody {
 pub(super) async fn chat(
     State(node): State<Arc<ServerNode>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     answer(node, &headers, body, Kind::Chat).await
 }
@@ -99,7 +99,7 @@ pub(super) async fn chat(
 pub(super) async fn completion(
     State(node): State<Arc<ServerNode>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     answer(node, &headers, body, Kind::Completion).await
 }
@@ -107,7 +107,7 @@ pub(super) async fn completion(
 async fn answer(
     node: Arc<ServerNode>,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
     kind: Kind,
 ) -> Response {
     let admitted = match admit(node, headers, body, kind).await {
@@ -125,12 +125,11 @@ async fn answer(
 async fn admit(
     node: Arc<ServerNode>,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
     kind: Kind,
 ) -> Result<Admitted, ApiError> {
     let entrance = node.access.enter(authorization(headers), node.world.now_ms())?;
     let nonce = nonce_of(headers)?;
-    let body = body_of(body)?;
     let asked = match kind {
         Kind::Completion => Asked::parse_completion(&body)?,
         _ => Asked::parse_chat(&body)?,

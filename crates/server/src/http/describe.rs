@@ -58,6 +58,9 @@ pub(super) enum Refusals {
     /// No such model, receipt, object or file.
     #[response(status = 404)]
     NotFound(ErrorBody),
+    /// The body came too slowly.
+    #[response(status = 408)]
+    TooSlow(ErrorBody),
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(ErrorBody),

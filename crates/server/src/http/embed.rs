@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::HeaderMap,
     response::Response,
 };
@@ -19,7 +19,7 @@ use tally_issuer::{Admission, PreparedEmbedding, embed, refuse};
 use tokio::sync::oneshot;
 
 use super::{
-    RECEIPT_HEADER, authorization, body_of,
+    RECEIPT_HEADER, authorization,
     complete::{overloaded, shelf_error},
     describe::{Nonce, Refusals, WithReceipt},
     error, json, nonce_of,
@@ -56,7 +56,7 @@ pub(super) const TEXTS_MAX: usize = 256;
 pub(super) async fn embeddings(
     State(node): State<Arc<ServerNode>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     let (sender, receiver) = oneshot::channel();
     let work = async move {
@@ -72,11 +72,10 @@ pub(super) async fn embeddings(
 async fn answer(
     node: &Arc<ServerNode>,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
     let _entrance = node.access.enter(authorization(headers), node.world.now_ms())?;
     let nonce = nonce_of(headers)?;
-    let body = body_of(body)?;
     let request: EmbeddingRequest = parse(&body)?;
     let texts = request.input.all();
     if !(1..=TEXTS_MAX).contains(&texts.len()) {
@@ -87,11 +86,12 @@ async fn answer(
     let loaded = node.shelf.get(&request.model).await.map_err(|error| shelf_error(node, &error))?;
     let admission = node.desk.admit(Kind::Embedding, nonce, body.to_vec());
     let outcome = compute(&loaded, &request, texts).await;
-    drop(place);
-    match outcome {
+    let delivered = match outcome {
         Ok(outcome) => deliver(node, &loaded.model, admission, &request, outcome).await,
         Err(refused) => turn_away(node, admission, &refused).await,
-    }
+    };
+    drop(place);
+    delivered
 }
 
 /// Inputs and vectors.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{Path, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
@@ -12,7 +12,7 @@ use serde::Serialize;
 use tally_engine::{ARITHMETIC, template::ChatOptions};
 use utoipa::ToSchema;
 
-use super::{authorization, body_of, complete::shelf_error, describe::Refusals, error};
+use super::{authorization, complete::shelf_error, describe::Refusals, error};
 use crate::{
     api::{
         completion::{DetokenizeRequest, TokenizeRequest},
@@ -142,12 +142,11 @@ fn model_object(name: &str, loaded: Option<&Loaded>) -> ModelObject {
 pub(super) async fn tokenize(
     State(node): State<Arc<ServerNode>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
-        let body = body_of(body)?;
-        let request: TokenizeRequest = parse(&body)?;
+            let request: TokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
         let encoding = tokio::task::spawn_blocking(move || encode(&loaded, &request));
@@ -183,12 +182,11 @@ fn encode(loaded: &Loaded, request: &TokenizeRequest) -> Result<TokenList, ApiEr
 pub(super) async fn detokenize(
     State(node): State<Arc<ServerNode>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
-        let body = body_of(body)?;
-        let request: DetokenizeRequest = parse(&body)?;
+            let request: DetokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
         let decoding = tokio::task::spawn_blocking(move || {

@@ -18,7 +18,7 @@ use tally_engine::{
 use tally_issuer::{Admission, Draft, Prepared, StreamSigner, choose_seed, refuse};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout_at},
 };
 
 use super::complete::{Admitted, Reply, ReplyBody};
@@ -225,8 +225,8 @@ struct Run {
 enum Client {
     /// Nothing was sent yet.
     Waiting(oneshot::Sender<Reply>),
-    /// Events are.
-    Streaming(mpsc::Sender<Bytes>),
+    /// Events are, until a deadline.
+    Streaming(mpsc::Sender<Bytes>, Instant),
     /// Nobody is there.
     Gone,
 }
@@ -257,16 +257,18 @@ impl Client {
     async fn gone(&mut self) {
         match self {
             Self::Waiting(reply) => reply.closed().await,
-            Self::Streaming(events) => events.closed().await,
+            Self::Streaming(events, _) => events.closed().await,
             Self::Gone => pending().await,
         }
     }
 
     /// Sends an event, slowly if the client reads slowly.
     async fn send(&mut self, event: Vec<u8>) {
-        if let Self::Streaming(events) = self {
+        if let Self::Streaming(events, deadline) = self {
             let event = [b"data: ".as_slice(), &event, b"\n\n"].concat();
-            if events.send(Bytes::from(event)).await.is_err() {
+            let sent = timeout_at((*deadline).into(), events.send(Bytes::from(event))).await;
+            // Who does not read until the time is up is gone as well.
+            if !matches!(sent, Ok(Ok(()))) {
                 *self = Self::Gone;
             }
         }
@@ -379,7 +381,8 @@ impl Run {
             let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
             let body = ReplyBody::Stream(receiver);
             if reply.send(Reply { status: 200, receipts: self.ids.clone(), body }).is_ok() {
-                *client = Client::Streaming(events);
+                let deadline = self.started + self.node.limits.request_time_max;
+                *client = Client::Streaming(events, deadline);
             }
         }
         for (index, payload) in (0..).zip(self.responder.open()) {
@@ -461,8 +464,8 @@ impl Run {
             let signature = Base64UrlUnpadded::encode_string(&signature);
             client.send(with_member(&payload, &Member::Last { object, signature })).await;
         }
-        if let Client::Streaming(events) = client {
-            let _ = events.send(Bytes::from_static(DONE)).await;
+        if let Client::Streaming(events, deadline) = client {
+            let _ = timeout_at(deadline.into(), events.send(Bytes::from_static(DONE))).await;
         }
     }
 
