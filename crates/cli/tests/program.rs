@@ -58,7 +58,7 @@ fn an_answer_verifies_replays_and_is_found_in_the_log() {
     let replayed = tally(&home, &["replay", receipt, "--json", "--kernels", "portable"]);
     assert_eq!(replayed.status.code(), Some(0));
     let replayed = json(&replayed);
-    assert_eq!(replayed["same"].as_array().unwrap().len(), 5, "{replayed}");
+    assert_eq!(replayed["same"].as_array().unwrap().len(), 6, "{replayed}");
 
     let inspected = json(&tally(&home, &["inspect", receipt, "--json"]));
     assert_eq!(inspected["openings"]["response"]["value"], answer["text"]);

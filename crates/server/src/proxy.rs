@@ -206,21 +206,13 @@ async fn chat(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) 
     pass(proxy, Kind::Chat, headers, body, asked).await
 }
 
-async fn completion(
-    State(proxy): State<Arc<Proxy>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn completion(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
     let asked =
         |body: &Bytes| Asked::parse_completion(body).map(|a| (a.choices(), a.stream.is_some()));
     pass(proxy, Kind::Completion, headers, body, asked).await
 }
 
-async fn embeddings(
-    State(proxy): State<Arc<Proxy>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn embeddings(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
     let asked = |body: &Bytes| parse::<EmbeddingRequest>(body).map(|_| (1, false));
     pass(proxy, Kind::Embedding, headers, body, asked).await
 }

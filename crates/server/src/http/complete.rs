@@ -104,12 +104,7 @@ pub(super) async fn completion(
     answer(node, &headers, body, Kind::Completion).await
 }
 
-async fn answer(
-    node: Arc<ServerNode>,
-    headers: &HeaderMap,
-    body: Bytes,
-    kind: Kind,
-) -> Response {
+async fn answer(node: Arc<ServerNode>, headers: &HeaderMap, body: Bytes, kind: Kind) -> Response {
     let admitted = match admit(node, headers, body, kind).await {
         Ok(admitted) => admitted,
         Err(refusal) => return error(&refusal),

@@ -146,7 +146,7 @@ pub(super) async fn tokenize(
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
-            let request: TokenizeRequest = parse(&body)?;
+        let request: TokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
         let encoding = tokio::task::spawn_blocking(move || encode(&loaded, &request));
@@ -186,7 +186,7 @@ pub(super) async fn detokenize(
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
-            let request: DetokenizeRequest = parse(&body)?;
+        let request: DetokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
         let decoding = tokio::task::spawn_blocking(move || {
