@@ -30,8 +30,9 @@ use crate::{
     shelf::{Loaded, ShelfError},
 };
 
-/// Most bytes of the bodies that the receipts of one request commit to, one for each choice.
-const COMMITTED_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of the bodies that the receipts of one request commit to, one for each choice; and as
+/// many of the responses.
+pub(super) const COMMITTED_BYTES_MAX: usize = 32 << 20;
 
 /// A request that was let in: from here on it has a receipt.
 #[derive(Debug)]

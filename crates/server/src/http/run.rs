@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 
-use super::complete::{Admitted, Reply, ReplyBody};
+use super::complete::{Admitted, COMMITTED_BYTES_MAX, Reply, ReplyBody};
 use crate::{
     api::{asked::Asked, error::ApiError, response::ReceiptObject},
     issue::{Receipt, object_of, with_member},
@@ -341,7 +341,7 @@ impl Run {
             Refused { code: "server/internal", error: ApiError::internal() }
         })?;
         self.size += payload.len() + 1;
-        if self.size > RESPONSE_BYTES_MAX {
+        if self.size > RESPONSE_BYTES_MAX.min(COMMITTED_BYTES_MAX / self.choices.len()) {
             self.cancel();
         }
         if self.signer.is_some() {
