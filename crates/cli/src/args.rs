@@ -96,6 +96,24 @@ pub(crate) enum Command {
     /// Read this node's log
     #[command(subcommand)]
     Log(Log),
+    /// Print the script that lets a shell complete `tally`'s words
+    #[command(
+        after_help = "Example:\n  tally completions bash > ~/.local/share/bash-completion/completions/tally"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages of `tally` and of all its commands
+    #[command(
+        after_help = "Example:\n  tally man --out ~/.local/share/man/man1\n  man tally-verify"
+    )]
+    Man {
+        /// Folder to write to; it is made if it is not there
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -2,11 +2,13 @@
 
 mod access;
 mod ask;
+mod completions;
 mod demo;
 mod embed;
 mod inspect;
 mod key;
 mod log;
+mod man;
 mod model;
 mod proxy;
 mod replay;
@@ -46,6 +48,8 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),
+        args::Command::Completions { shell } => completions::run(shell, context),
+        args::Command::Man { out } => man::run(&out, context),
     }
 }
 
