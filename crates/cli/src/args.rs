@@ -38,7 +38,7 @@ pub(crate) struct Global {
     /// Worker threads [default: all cores]; the answer does not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
-    /// Kernels to compute with: `detect`, `portable` or `avx512`; the answer does not depend on it
+    /// Kernels to compute with: `detect`, `portable`, `avx2`, `avx512` or `amx`; the answer does not depend on it
     #[arg(
         long,
         global = true,
