@@ -30,7 +30,8 @@ const KILLED_CLIENTS: &str = "50";
 pub(super) fn load(repo: &Repo, seconds: u64, clients: u32) -> Result<String> {
     let tally = Tally::build(repo)?;
     let python = python::environment(repo, "clients", PYTHON)?;
-    let node = tally.start(&["serve", "--listen", "127.0.0.1:0"])?;
+    // Kept prefixes would fill a larger cache during the whole run: memory is flat once it is full.
+    let node = tally.start(&["serve", "--listen", "127.0.0.1:0", "--cache-mib", "16"])?;
     let folder = tempfile::tempdir()?;
     let is_done = Arc::new(AtomicBool::new(false));
     let (watched, process) = (Arc::clone(&is_done), node.id());
