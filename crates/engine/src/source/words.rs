@@ -17,10 +17,15 @@ const NORMALISER_BYTES_MAX: usize = 1 << 16;
 /// Classes that take `tokenizer.json` as it is.
 const AS_IT_IS: [&str; 2] = ["PreTrainedTokenizerFast", "TokenizersBackend"];
 
+/// Classes that make a BERT's tokenizer of the files' parts; so does a file that names none.
+const OF_BERT: [&str; 2] = ["BertTokenizer", "BertTokenizerFast"];
+
 #[derive(Deserialize)]
 struct Words<'a> {
     #[serde(borrow)]
     normalizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    post_processor: Option<&'a RawValue>,
 }
 
 /// The normaliser of BERT in the format's own words.
@@ -42,9 +47,14 @@ pub(super) fn refuse_contradiction(
 ) -> Result<(), SourceError> {
     let mut fields = Fields::parse(CONFIG, config.unwrap_or(b"{}"))?;
     let class = fields.optional::<String>("tokenizer_class", "a text")?;
-    if class.is_some_and(|class| AS_IT_IS.contains(&class.as_str())) {
-        return Ok(());
+    match class.as_deref() {
+        Some(class) if AS_IT_IS.contains(&class) => return Ok(()),
+        Some(class) if !OF_BERT.contains(&class) => {
+            return Err(refused(CONFIG, "tokenizer_class", class, "BertTokenizer"));
+        }
+        _ => {}
     }
+    require_frame(tokenizer)?;
     let Normaliser::BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase } =
         normaliser(tokenizer)?;
     if !clean_text {
@@ -77,11 +87,38 @@ pub(super) fn refuse_contradiction(
     Ok(())
 }
 
+/// Refuses a tokenizer that puts nothing before or behind a sentence, as a BERT's own always does.
+fn require_frame(tokenizer: &[u8]) -> Result<(), SourceError> {
+    let json = words(tokenizer)?.post_processor.map_or("null", RawValue::get);
+    let parsed: Option<serde_json::Value> =
+        if json.len() > NORMALISER_BYTES_MAX { None } else { serde_json::from_str(json).ok() };
+    let is_framed =
+        parsed.is_some_and(|found| match found.get("single").and_then(|of| of.as_array()) {
+            None => found.get("type").is_some_and(|kind| kind == "BertProcessing"),
+            Some(pieces) => {
+                let is_special = |piece: Option<&serde_json::Value>| {
+                    piece.is_some_and(|piece| piece.get("SpecialToken").is_some())
+                };
+                is_special(pieces.first()) && is_special(pieces.last())
+            }
+        });
+    if is_framed {
+        return Ok(());
+    }
+    let supported = "one that puts tokens before and behind a sentence";
+    Err(refused(TOKENIZER, "post_processor", json, supported))
+}
+
+fn words(tokenizer: &[u8]) -> Result<Words<'_>, SourceError> {
+    serde_json::from_slice(tokenizer).map_err(|error| SourceError::Json {
+        file: TOKENIZER.to_owned(),
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
 fn normaliser(tokenizer: &[u8]) -> Result<Normaliser, SourceError> {
-    let words: Words<'_> = serde_json::from_slice(tokenizer).map_err(|error| {
-        SourceError::Json { file: TOKENIZER.to_owned(), line: error.line(), column: error.column() }
-    })?;
-    let json = words.normalizer.map_or("null", RawValue::get);
+    let json = words(tokenizer)?.normalizer.map_or("null", RawValue::get);
     let parsed =
         if json.len() > NORMALISER_BYTES_MAX { None } else { serde_json::from_str(json).ok() };
     parsed.ok_or_else(|| refused(TOKENIZER, "normalizer", json, "BertNormalizer"))

@@ -49,7 +49,7 @@ const POOLING: &str = r#"{"word_embedding_dimension": 4, "pooling_mode_cls_token
   "pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": false}"#;
 
 /// As little of a `tokenizer.json` as is compared with `tokenizer_config.json`.
-const WORDS: &str = r#"{"normalizer": {"type": "BertNormalizer", "clean_text": true,
+const WORDS: &str = r#"{"post_processor": {"type": "BertProcessing"}, "normalizer": {"type": "BertNormalizer", "clean_text": true,
   "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}}"#;
 
 /// A folder of these files, read.

@@ -3,9 +3,19 @@
 use crate::source::error::SourceError;
 use crate::source::words::refuse_contradiction;
 
+/// Tokens before and behind a sentence.
+const FRAME: &str = r#"{"type": "BertProcessing", "sep": ["[SEP]", 102], "cls": ["[CLS]", 101]}"#;
+
 /// What the comparison says of a normaliser and of `tokenizer_config.json`, in words.
 fn compared(normaliser: &str, config: Option<&str>) -> Result<(), String> {
-    let tokenizer = format!(r#"{{"version": "1.0", "normalizer": {normaliser}, "model": {{}}}}"#);
+    framed(normaliser, FRAME, config)
+}
+
+/// What a tokenizer with this post-processor comes to.
+fn framed(normaliser: &str, frame: &str, config: Option<&str>) -> Result<(), String> {
+    let tokenizer = format!(
+        r#"{{"version": "1.0", "normalizer": {normaliser}, "post_processor": {frame}, "model": {{}}}}"#
+    );
     let refused = refuse_contradiction(tokenizer.as_bytes(), config.map(str::as_bytes));
     refused.map_err(|error: SourceError| error.to_string())
 }
@@ -59,5 +69,43 @@ fn words_that_the_files_describe_otherwise_are_refused_by_name() {
     ] {
         let refused = compared(normaliser, config).unwrap_err();
         assert!(refused.contains(expected), "{refused} for {normaliser:.99} {config:?}");
+    }
+}
+
+#[test]
+fn a_sentence_without_tokens_around_it_is_no_bert() {
+    let lower = bert(true, "null", true);
+    let piece = |name: &str| format!(r#"{{"SpecialToken": {{"id": "{name}", "type_id": 0}}}}"#);
+    let sequence = r#"{"Sequence": {"id": "A", "type_id": 0}}"#;
+    let template = |pieces: &[&str]| {
+        format!(r#"{{"type": "TemplateProcessing", "single": [{}]}}"#, pieces.join(","))
+    };
+    let (before, after) = (piece("[CLS]"), piece("[SEP]"));
+    assert_eq!(framed(&lower, &template(&[&before, sequence, &after]), None), Ok(()));
+    for frame in [
+        "null".to_owned(),
+        template(&[sequence]),
+        template(&[&before, sequence]),
+        template(&[sequence, &after]),
+        template(&[]),
+        r#"{"type": "ByteLevel"}"#.to_owned(),
+    ] {
+        let refused = framed(&lower, &frame, None).unwrap_err();
+        assert!(refused.contains("post_processor = "), "{refused} for {frame}");
+    }
+    let as_it_is = Some(r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#);
+    assert_eq!(framed(&lower, "null", as_it_is), Ok(()));
+}
+
+#[test]
+fn a_tokenizer_of_another_class_is_no_bert() {
+    let lower = bert(true, "null", true);
+    for class in ["BertTokenizer", "BertTokenizerFast"] {
+        assert_eq!(compared(&lower, Some(&format!(r#"{{"tokenizer_class": "{class}"}}"#))), Ok(()));
+    }
+    for class in ["RobertaTokenizer", "MPNetTokenizerFast", ""] {
+        let config = format!(r#"{{"tokenizer_class": "{class}"}}"#);
+        let refused = compared(&lower, Some(&config)).unwrap_err();
+        assert!(refused.contains("tokenizer_class = "), "{refused} for {class}");
     }
 }
