@@ -1,9 +1,19 @@
 //! The command line: what `tally --help` teaches.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use tally_core::computation::{Micro, TEMPERATURE_MAX};
+
+mod model;
+mod policy;
+mod receipt;
+mod serve;
+
+pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
+pub(crate) use policy::{NewPolicy, Policy};
+pub(crate) use receipt::{Complete, Export, Forget, List, Receipt, Reveal, Show};
+pub(crate) use serve::{Access, Proxy, Serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +23,8 @@ Examples:
   tally replay a.receipt                         compute the answer again, bit for bit
   tally inspect a.receipt                        read what the receipt says
   tally serve                                    the same for programs, as an OpenAI-compatible server
+  tally receipt list                             the receipts that you keep
+  tally completions bash                         let your shell complete all of this; `tally man` explains it
 
 Exit status: 0 satisfied, 1 not satisfied, 2 unreadable input or wrong use.";
 
@@ -52,6 +64,9 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the whole system once: ask, receipt, verify, replay, tamper
+    #[command(
+        after_help = "Example:\n  tally demo\n\nEvery step is real; keys, log and receipt are kept in your home (`--home DIR` for another)."
+    )]
     Demo,
     /// Ask a model and receive an answer with a receipt
     #[command(
@@ -69,6 +84,9 @@ pub(crate) enum Command {
     )]
     Verify(Verify),
     /// Show what a receipt says, without judging it
+    #[command(
+        after_help = "Example:\n  tally inspect answer.receipt\n  tally inspect answer.receipt --json | jq .answer.computation\n\nNothing is judged: `tally verify` does that. `tally receipt show` prints the words."
+    )]
     Inspect(Inspect),
     /// Compute a receipt's answer again and compare it bit for bit
     #[command(
@@ -86,15 +104,33 @@ pub(crate) enum Command {
     )]
     Proxy(Proxy),
     /// Make, list and remove the API keys of this home's node
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  tally access new alice\n  tally access list")]
     Access(Access),
+    /// List, show, export, complete and forget the receipts that your home keeps
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally receipt list\n  tally receipt show 3fa1\n  tally receipt export 3fa1 --reveal request,response --out for-a-doctor.receipt\n\nA receipt is named by its file, or by the beginning of its digest or id."
+    )]
+    Receipt(Receipt),
+    /// Say whom you trust: show a policy in sentences, or write a new one
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally policy new --node https://node.example --out node.toml\n  tally policy show node.toml\n  tally verify answer.receipt --policy node.toml"
+    )]
+    Policy(Policy),
     /// Import, list and show models
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally model list\n  tally model import ./SmolLM-135M --name smol"
+    )]
     Model(Model),
     /// Show this node's public keys and its policy
+    #[command(
+        after_help = "Example:\n  tally key\n\nThe last lines are for others: with them they write a policy that trusts this node."
+    )]
     Key,
     /// Read this node's log
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  tally log checkpoint\n  tally log fsck")]
     Log(Log),
     /// Print the script that lets a shell complete `tally`'s words
     #[command(
@@ -159,85 +195,6 @@ pub(crate) struct Sampling {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    pub(crate) listen: SocketAddr,
-    /// Listen where others can reach it without asking for keys
-    #[arg(long)]
-    pub(crate) let_anyone_in: bool,
-    /// Certificate chain for TLS, as PEM
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) certificate: Option<PathBuf>,
-    /// The certificate's private key, as PEM
-    #[arg(long, value_name = "FILE", requires = "certificate")]
-    pub(crate) key: Option<PathBuf>,
-    /// Most memory of all loaded models and their caches, in MiB
-    #[arg(long, default_value_t = 16_384, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..=1 << 24))]
-    pub(crate) memory_mib: u64,
-    /// Most memory of one model's keys and values, in MiB
-    #[arg(long, default_value_t = 1_024, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 24))]
-    pub(crate) cache_mib: u64,
-    /// Most requests that are answered or wait; the next one gets a 429
-    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) requests: u32,
-    /// Most tokens of one answer
-    #[arg(long, default_value_t = 4_096, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub(crate) output_tokens: u32,
-    /// Longest time of one request, in seconds; then its answer is cut off
-    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(crate) request_seconds: u64,
-    /// Largest body of a request, in MiB
-    #[arg(long, default_value_t = 4, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=8))]
-    pub(crate) body_mib: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Proxy {
-    /// The node to ask, such as `https://node.example`
-    #[arg(long, value_name = "URL")]
-    pub(crate) upstream: String,
-    /// What you trust, as a TOML file [default: policy.toml in your home]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS:PORT")]
-    pub(crate) listen: SocketAddr,
-    /// Listen where others can reach it; a proxy asks nobody for a key
-    #[arg(long)]
-    pub(crate) let_anyone_in: bool,
-    /// Folder for verified receipts [default: receipts/ in your home]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) receipts: Option<PathBuf>,
-    /// Longest time until the node begins to answer, and between two parts of an answer
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    pub(crate) wait_seconds: u64,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Access {
-    /// Make a key; it is shown once and kept nowhere
-    #[command(after_help = "Example:\n  tally access new alice --requests-per-minute 120")]
-    New {
-        /// Whose it is
-        name: String,
-        /// Most requests in a minute
-        #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        requests_per_minute: u32,
-        /// Most requests at a time
-        #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        concurrent: u32,
-    },
-    /// List the keys by name
-    List,
-    /// Remove a key
-    Remove {
-        /// Whose it is
-        name: String,
-    },
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Embed {
     /// The texts
     #[arg(required = true)]
@@ -249,7 +206,7 @@ pub(crate) struct Embed {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The receipt file
+    /// The receipt: its file, or the beginning of the digest or id of one that your home keeps
     pub(crate) receipt: PathBuf,
     /// What you trust, as a TOML file [default: policy.toml in your home]
     #[arg(long, value_name = "FILE")]
@@ -270,13 +227,13 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The receipt file
+    /// The receipt: its file, or the beginning of the digest or id of one that your home keeps
     pub(crate) receipt: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
-    /// The receipt file
+    /// The receipt: its file, or the beginning of the digest or id of one that your home keeps
     pub(crate) receipt: PathBuf,
     /// Model file to compute with [default: the known model with the receipt's root]
     #[arg(long, value_name = "FILE")]
@@ -284,99 +241,20 @@ pub(crate) struct Replay {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Model {
-    /// Convert a Hugging Face folder (config.json, safetensors, tokenizer.json), a
-    /// sentence-transformers folder or a GGUF file to exact integers
-    #[command(
-        after_help = "Example:\n  tally model import ./SmolLM-135M --name smol --calibration sample.txt"
-    )]
-    Import(Import),
-    /// Measure how near a model is to the floats of its source, and how much room its bounds have
-    #[command(
-        after_help = "Example:\n  tally model check smol --text sample.txt --source ./SmolLM-135M --plot smol.svg\n\nExit status: 0 near, 1 not near. For a sentence encoder every line of the text is one sentence."
-    )]
-    Check(Check),
-    /// Convert the public source again and compare the model's root
-    #[command(after_help = "Example:\n  tally model verify smol --source ./SmolLM-135M")]
-    Verify(VerifyModel),
-    /// List the models that this home knows
-    List,
-    /// Show a model's manifest
-    Show {
-        /// Name or root
-        model: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Import {
-    /// The folder, or the GGUF file
-    pub(crate) source: PathBuf,
-    /// Local name [default: that of the folder or file]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Text from which the headroom of the residual stream is measured [default: a built-in text]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) calibration: Option<PathBuf>,
-    /// How the layers' matrices are stored [default: int8; int8-groups for a sentence encoder]
-    #[arg(long, value_enum)]
-    pub(crate) weights: Option<Weights>,
-    /// Keep at most that many positions of the source's context
-    #[arg(long, value_name = "POSITIONS")]
-    pub(crate) context: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    /// Name or root
-    pub(crate) model: String,
-    /// Text to measure with, of the kind that the model will read
-    #[arg(long, value_name = "FILE")]
-    pub(crate) text: PathBuf,
-    /// The folder or GGUF file that the model was converted from: the float reference
-    #[arg(long, value_name = "PATH")]
-    pub(crate) source: Option<PathBuf>,
-    /// Write a picture of the divergence after every layer at every position
-    #[arg(long, value_name = "FILE.svg")]
-    pub(crate) plot: Option<PathBuf>,
-    /// Most tokens of the text that are measured
-    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
-    pub(crate) tokens: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyModel {
-    /// Name or root
-    pub(crate) model: String,
-    /// The folder or GGUF file that the model is said to be converted from
-    #[arg(long, value_name = "PATH")]
-    pub(crate) source: PathBuf,
-    /// The calibration text of the conversion [default: the built-in text]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) calibration: Option<PathBuf>,
-}
-
-/// How the layers' matrices are stored.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum Weights {
-    /// 8 bits and a scale for each row
-    Int8,
-    /// 8 bits and a scale for each 32 weights: the least error
-    Int8Groups,
-    /// 4 bits and a scale for each 32 weights: half the size and some of the quality
-    Int4,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Log {
     /// Print the newest cosigned checkpoint
+    #[command(after_help = "Example:\n  tally log checkpoint > checkpoint.txt")]
     Checkpoint,
     /// Print the inclusion proof of an entry, as a C2SP tlog-proof
+    #[command(after_help = "Example:\n  tally log proof 0 > entry-0.tlog-proof")]
     Proof {
         /// Index of the entry, or the receipt digest in hexadecimal
         entry: String,
     },
     /// Derive everything in the log again from its entries and compare
+    #[command(
+        after_help = "Example:\n  tally log fsck\n\nExit status: 0 sound, 1 damaged, 2 it could not be looked at."
+    )]
     Fsck,
 }
 

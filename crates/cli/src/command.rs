@@ -10,7 +10,9 @@ mod key;
 mod log;
 mod man;
 mod model;
+mod policy;
 mod proxy;
+mod receipt;
 mod replay;
 mod serve;
 mod verify;
@@ -18,7 +20,6 @@ mod verify;
 use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use tally_core::receipt::BUNDLE_BYTES_MAX;
 
 use crate::{args, context::Context};
 
@@ -44,6 +45,8 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Replay(replay) => replay::run(&replay, context),
         args::Command::Serve(serve) => serve::run(&serve, context),
         args::Command::Proxy(proxy) => proxy::run(&proxy, context),
+        args::Command::Receipt(receipt) => receipt::run(&receipt, context),
+        args::Command::Policy(policy) => policy::run(&policy, context),
         args::Command::Access(access) => access::run(&access, context),
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Key => key::run(context),
@@ -53,13 +56,8 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
     }
 }
 
-/// Reads a receipt file, but never more than a receipt can have.
-fn read_receipt(path: &Path) -> Result<Vec<u8>> {
-    read_limited(path, BUNDLE_BYTES_MAX)
-}
-
 /// Reads a file of at most `limit` bytes.
-fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     File::open(path)

@@ -8,10 +8,12 @@ mod args;
 mod command;
 mod context;
 mod home;
+mod ladder;
 mod models;
 mod node;
 mod output;
 mod receipt_file;
+mod receipts;
 mod request;
 mod view;
 
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return wrong_use(&error),
     };
-    let output = Output::new(cli.global.json);
+    let output = Output::new(cli.global.json, wants_colour());
     let result = Context::new(&cli.global, output, std::env::home_dir())
         .and_then(|context| command::run(cli.command, &context));
     match result {
@@ -43,6 +45,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Colour may be shown unless the user asks for none (<https://no-color.org>) or the terminal has none.
+#[expect(clippy::disallowed_methods, reason = "the program's one look at the environment")]
+fn wants_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Help and version go to stdout; wrong use is told on stderr, and as JSON if that was asked for.
 fn wrong_use(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell if stdout and stderr are gone.
@@ -51,7 +60,7 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let is_json = std::env::args_os().any(|argument| argument == "--json");
-    let _ = Output::new(is_json).json(&serde_json::json!({"error": error.to_string()}));
+    let _ = Output::new(is_json, false).json(&serde_json::json!({"error": error.to_string()}));
     ExitCode::from(2)
 }
 

@@ -1,14 +1,17 @@
 //! This home's node: keys, log, cosigner and the policy that trusts them.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use tally_core::Digest;
 use tally_issuer::{IssuerError, Node, NodeKeys};
 use tally_log::{LogError, Posix};
-use tally_verifier::{Policy, policy::HomePolicy};
+use tally_verifier::{
+    Policy,
+    policy::{HomePolicy, POLICY_BYTES_MAX},
+};
 
-use crate::home::Home;
+use crate::{command::read_limited, home::Home};
 
 /// Opens the home's node for writing, making keys, log and cosigner on first use.
 pub(crate) fn open(home: &Home) -> Result<Node> {
@@ -35,14 +38,13 @@ pub(crate) fn load_or_create_policy(home: &Home, default_model: Digest) -> Resul
         let mut file = options.open(&path).with_context(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
     }
-    load_policy(home)
+    read_policy(&path)
 }
 
-/// The home's policy, which must be there.
-pub(crate) fn load_policy(home: &Home) -> Result<Policy> {
-    let path = home.policy();
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+/// A policy file.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy> {
+    let text = String::from_utf8(read_limited(path, POLICY_BYTES_MAX as u64)?)
+        .with_context(|| format!("policy {} is not UTF-8", path.display()))?;
     Policy::parse(&text).with_context(|| format!("policy {}", path.display()))
 }
 

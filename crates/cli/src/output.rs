@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) struct Output {
     is_json: bool,
     is_terminal: bool,
+    is_coloured: bool,
 }
 
 /// Somebody else's text for one line: control characters are shown as escapes, never obeyed.
@@ -50,9 +51,10 @@ pub(crate) enum Colour {
 }
 
 impl Output {
-    /// Speaks JSON if asked to, and in colour if stdout is a terminal.
-    pub(crate) fn new(is_json: bool) -> Self {
-        Self { is_json, is_terminal: io::stdout().is_terminal() }
+    /// Speaks JSON if asked to, and in colour if stdout is a terminal and the user does not mind.
+    pub(crate) fn new(is_json: bool, may_colour: bool) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        Self { is_json, is_terminal, is_coloured: is_terminal && may_colour }
     }
 
     /// Whether one JSON document is expected on stdout.
@@ -100,6 +102,13 @@ impl Output {
         Ok(())
     }
 
+    /// Bytes on stdout, exactly; they are what was asked for, in JSON mode too.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    }
+
     /// A line on stderr for the person at the terminal.
     pub(crate) fn note(self, text: &str) {
         // Nobody is left to tell if stderr is gone.
@@ -108,7 +117,7 @@ impl Output {
 
     /// `text` in a colour, if stdout shows colours.
     pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
-        if !self.is_terminal {
+        if !self.is_coloured {
             return text.to_owned();
         }
         let code = match colour {

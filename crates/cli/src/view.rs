@@ -3,7 +3,7 @@
 use tally_core::{
     cbor::Cbor as _,
     commitment::Field,
-    computation::tokens_from_bytes,
+    computation::{Controls, tokens_from_bytes},
     receipt::{
         Answer, Bundle, EmbeddingAnswer, Evidence, EvidenceKind, Outcome, ProtectedHeader,
         Statement,
@@ -36,6 +36,17 @@ impl ReceiptView {
         self.bundle.openings.get(&field).map(|opening| opening.value.as_slice())
     }
 
+    /// Whether the statement commits to a value of the field.
+    pub(crate) const fn commits_to(&self, field: Field) -> bool {
+        match (&self.statement.outcome, field) {
+            (_, Field::Request) => true,
+            (Outcome::Refusal(_), _) => false,
+            (Outcome::Embedding(_), field) => !matches!(field, Field::Seed | Field::Controls),
+            (Outcome::Answer(answer), Field::Controls) => answer.computation.controls.is_some(),
+            (Outcome::Answer(_), _) => true,
+        }
+    }
+
     /// The text view, as lines.
     pub(crate) fn to_lines(&self) -> Vec<String> {
         let statement = &self.statement;
@@ -60,7 +71,7 @@ impl ReceiptView {
         lines.extend(self.bundle.evidence.iter().flat_map(evidence_lines));
         lines.push(String::new());
         lines.push("Openings (what the holder reveals)".into());
-        for field in Field::ALL {
+        for field in Field::ALL.into_iter().filter(|field| self.commits_to(*field)) {
             let shown =
                 self.opened(field).map_or("hidden".into(), |value| opened_text(field, value));
             lines.push(row(&field.to_string(), shown));
@@ -132,7 +143,10 @@ fn opened_text(field: Field, value: &[u8]) -> String {
     match field {
         Field::Input | Field::Output => tokens_from_bytes(value)
             .map_or("unreadable".into(), |tokens| format!("{} token ids", tokens.len())),
-        Field::Seed | Field::Controls => hex::encode(value),
+        Field::Seed => hex::encode(value),
+        Field::Controls => {
+            Controls::parse(value).map_or("unreadable".into(), |controls| controls_text(&controls))
+        }
         Field::Request | Field::Response => {
             let text = String::from_utf8_lossy(value);
             let start: String =
@@ -144,6 +158,22 @@ fn opened_text(field: Field, value: &[u8]) -> String {
             }
         }
     }
+}
+
+/// What steered the output, in words.
+fn controls_text(controls: &Controls) -> String {
+    let mut parts = vec![];
+    if !controls.stop.is_empty() {
+        parts.push(format!("stops at {:?}", controls.stop));
+    }
+    if !controls.bias.is_empty() {
+        parts.push(format!("biases of {} tokens", controls.bias.len()));
+    }
+    if let Some(grammar) = &controls.grammar {
+        let (kind, engine) = (grammar.kind, &grammar.engine);
+        parts.push(format!("a grammar of {} bytes ({kind}, {engine})", grammar.text.len()));
+    }
+    parts.join("; ")
 }
 
 fn row(name: &str, value: impl std::fmt::Display) -> String {

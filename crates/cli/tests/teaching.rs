@@ -51,3 +51,18 @@ fn manual_pages_are_not_written_where_a_file_stands() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
 }
+
+#[test]
+fn every_command_teaches_by_an_example() {
+    let home = tempfile::tempdir().unwrap();
+    let output = tally(home.path(), &["man", "--out", home.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    let mut seen = 0;
+    for entry in fs::read_dir(home.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.contains("Example"), "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen} pages");
+}

@@ -20,6 +20,7 @@ use crate::{api::error::ApiError, node::ServerNode};
 mod complete;
 mod describe;
 pub mod embed;
+pub mod keys;
 mod log;
 mod meta;
 mod receipts;
@@ -42,6 +43,7 @@ fn routes() -> OpenApiRouter<Arc<ServerNode>> {
         .routes(routes!(meta::model))
         .routes(routes!(meta::tokenize))
         .routes(routes!(meta::detokenize))
+        .routes(routes!(keys::keys))
         .routes(routes!(receipts::receipt))
         .routes(routes!(receipts::object))
         .routes(routes!(log::file))

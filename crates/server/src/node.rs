@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use crate::{
-    access::Access, issue::Desk, listen::ListenLimits, metrics::Metrics, shelf::Shelf, world::World,
+    access::Access, http::keys::NodeKeyList, issue::Desk, listen::ListenLimits, metrics::Metrics,
+    shelf::Shelf, world::World,
 };
 
 /// Limits of a node on what strangers may ask of it.
@@ -59,6 +60,8 @@ pub struct ServerNode {
     pub limits: Limits,
     /// Clock and randomness.
     pub world: Arc<dyn World>,
+    /// Its public keys, as it tells them.
+    pub keys: NodeKeyList,
     /// Counts.
     pub metrics: Metrics,
     /// The folder with the log's published files.

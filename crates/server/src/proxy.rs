@@ -10,20 +10,13 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, Request, State},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery,
-    },
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use tally_core::receipt::{Bundle, Kind};
 use tally_verifier::{Policy, UnixTime};
 use thiserror::Error;
@@ -31,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::{
     api::{asked::Asked, completion::EmbeddingRequest, error::ApiError, parse::parse},
+    client::{self, Connections, ReadError},
     http::{NONCE_HEADER, RECEIPT_HEADER, error, json, nonce_of, received},
     world::World,
 };
@@ -72,7 +66,7 @@ pub struct Proxy {
     pub body_bytes_max: usize,
     /// Longest time until upstream begins to answer, and between two parts of an answer.
     pub wait_max: Duration,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Connections,
 }
 
 /// Why a proxy cannot be made.
@@ -115,19 +109,9 @@ impl Proxy {
     pub fn new(settings: Settings) -> Result<Self, ProxyError> {
         let Settings { upstream, policy, keeper, world, body_bytes_max, wait_max } = settings;
         let refused = || ProxyError::Upstream { found: upstream.clone() };
-        let parsed: Uri = upstream.trim_end_matches('/').parse().map_err(|_| refused())?;
-        let is_known = matches!(parsed.scheme_str(), Some("http" | "https"));
-        if !is_known || parsed.authority().is_none() || parsed.query().is_some() {
-            return Err(refused());
-        }
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider.as_ref().clone())?
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { upstream: parsed, policy, keeper, world, body_bytes_max, wait_max, client })
+        let upstream = client::base_of(&upstream).ok_or_else(refused)?;
+        let client = client::connections()?;
+        Ok(Self { upstream, policy, keeper, world, body_bytes_max, wait_max, client })
     }
 }
 
@@ -286,7 +270,8 @@ async fn reach(
     match timeout(proxy.wait_max, proxy.client.request(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => {
-            let text = format!("upstream {} cannot be reached: {error}", proxy.upstream);
+            let reason = client::told(&error);
+            let text = format!("upstream {} cannot be reached: {reason}", proxy.upstream);
             Err(Fault::new("upstream/unreachable", text))
         }
         Err(_) => {
@@ -298,33 +283,19 @@ async fn reach(
 }
 
 fn upstream_uri(upstream: &Uri, path: &str) -> Result<Uri, Fault> {
-    let base = upstream.path().trim_end_matches('/');
-    let base = base.strip_suffix("/v1").unwrap_or(base);
-    let mut parts = upstream.clone().into_parts();
-    let joined = PathAndQuery::try_from(format!("{base}{path}"));
-    parts.path_and_query =
-        Some(joined.map_err(|error| Fault::new("upstream/request", error.to_string()))?);
-    Uri::from_parts(parts).map_err(|error| Fault::new("upstream/request", error.to_string()))
+    client::address(upstream, path)
+        .map_err(|error| Fault::new("upstream/request", error.to_string()))
 }
 
 /// The whole body of an answer, up to a limit and within the time for each part.
 async fn read(proxy: &Proxy, body: Incoming, limit: usize) -> Result<Bytes, Fault> {
-    // One deadline for all parts would depend on the answer's length.
-    let mut body = Box::pin(Limited::new(body, limit));
-    let mut bytes = vec![];
-    loop {
-        let Ok(frame) = timeout(proxy.wait_max, body.frame()).await else {
-            return Err(Fault::new("upstream/timeout", "upstream stopped in its answer"));
+    client::read(body, limit, proxy.wait_max).await.map_err(|error| {
+        let code = match &error {
+            ReadError::Timeout => "upstream/timeout",
+            ReadError::Cut(_) => "upstream/cut",
         };
-        match frame {
-            None => return Ok(bytes.into()),
-            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Some(Err(error)) => {
-                let text = format!("upstream's answer cannot be read: {error}");
-                return Err(Fault::new("upstream/cut", text));
-            }
-        }
-    }
+        Fault::new(code, error.to_string())
+    })
 }
 
 /// An upstream's error: its words are passed on as such, and nothing else of it.

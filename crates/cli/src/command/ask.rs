@@ -24,6 +24,7 @@ use crate::{
     models, node,
     output::Output,
     receipt_file::ReceiptFile,
+    receipts,
     request::ChatRequest,
 };
 
@@ -84,8 +85,8 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
 
 /// Keeps the receipt in the home, and where the user wants it; returns the place to name.
 fn keep(home: &Home, issued: &Issued, wanted: Option<ReceiptFile>) -> Result<PathBuf> {
-    let name = format!("{}.receipt", &issued.digest.to_string()[..16]);
-    let kept = ReceiptFile::prepare(&home.receipts().join(name))?.write(&issued.bundle)?;
+    let path = receipts::path_of(&home.receipts(), &issued.digest);
+    let kept = ReceiptFile::prepare(&path)?.write(&issued.bundle)?;
     match wanted {
         Some(file) => file
             .write(&issued.bundle)

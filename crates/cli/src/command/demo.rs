@@ -9,7 +9,7 @@ use tally_engine::{Engine, Language};
 use tally_issuer::Node;
 use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, verify};
 
-use super::{Verdict, ask, read_receipt, replay, verify as judge};
+use super::{Verdict, ask, replay, verify as judge};
 use crate::{
     answer::{Answered, Answerer, Outcome, conversation},
     context::{Context, now_ms},
@@ -17,6 +17,7 @@ use crate::{
     models, node,
     output::{Colour, Output},
     receipt_file::ReceiptFile,
+    receipts,
     request::ChatRequest,
 };
 
@@ -128,7 +129,7 @@ fn tell(stage: &Stage, output: Output) -> Result<Told> {
     step(output, 4, "Write the receipt: signed, logged, cosigned by this node's own cosigner")?;
     let path = home.receipts().join("demo.receipt");
     ReceiptFile::prepare(&path)?.write(&answered.issued.bundle)?;
-    let receipt = read_receipt(&path)?;
+    let receipt = receipts::read(&path)?;
     detail(output, &format!("{} ({} bytes)", path.display(), receipt.len()))?;
     Ok(Told { answered, nonce, body: request.encode(), path, receipt })
 }

@@ -30,5 +30,12 @@ pub(crate) fn run(context: &Context) -> Result<Verdict> {
     for line in policy.describe() {
         output.line(&format!("  {line}"))?;
     }
+    output.line("")?;
+    output.line("Others who want to trust this node write their policy with")?;
+    output.line(&format!(
+        "  tally policy new --out node.toml \\\n    --issuer 'NAME={key}' \\\n    --log '{}' \\\n    --own-cosigner '{}'",
+        log.encode(),
+        cosigner.encode()
+    ))?;
     Ok(Verdict::Satisfied)
 }

@@ -10,8 +10,8 @@ use tally_server::{
 };
 use tokio::net::TcpListener;
 
-use super::{Verdict, serve, verify};
-use crate::{args, context::Context, receipt_file::ReceiptFile};
+use super::{Verdict, policy, serve};
+use crate::{args, context::Context, receipt_file::ReceiptFile, receipts};
 
 /// Time that a request has to arrive, and running ones have to end.
 const RECEIVE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(3600);
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
-    let policy = verify::load_policy(args.policy.as_deref(), context)?;
+    let policy = policy::load(args.policy.as_deref(), context)?;
     let folder = match &args.receipts {
         Some(folder) => folder.clone(),
         None => context.open_home()?.receipts(),
@@ -70,8 +70,7 @@ struct Folder {
 
 impl Keeper for Folder {
     fn keep(&self, bundle: &Bundle) -> Result<(), String> {
-        let name = format!("{}.receipt", &bundle.statement.digest().to_string()[..16]);
-        ReceiptFile::prepare(&self.folder.join(name))
+        ReceiptFile::prepare(&receipts::path_of(&self.folder, &bundle.statement.digest()))
             .and_then(|file| file.write(bundle))
             .map(drop)
             .map_err(|error| format!("{error:#}"))

@@ -25,12 +25,13 @@ use tally_server::{
 };
 use tally_verifier::{Receipt, open};
 
-use super::{Verdict, ask, read_receipt};
+use super::{Verdict, ask};
 use crate::{
     args,
     context::Context,
     models,
     output::{Colour, quoted},
+    receipts,
 };
 
 /// What a replay found, thing by thing.
@@ -41,7 +42,7 @@ pub(super) struct Report {
 }
 
 pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
-    let bytes = read_receipt(&args.receipt)?;
+    let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
     let opened = open(&bytes).context("the receipt's openings cannot be used")?;
     let receipt = opened.receipt();
     let closed = "the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings";

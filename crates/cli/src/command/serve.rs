@@ -8,7 +8,7 @@ use tally_server::{
     ModelSource, World,
     access::{Access, Keys},
     api::asked::CHOICES_MAX,
-    http,
+    http::{self, keys::NodeKeyList},
     issue::Desk,
     listen,
     node::{Limits, ServerNode},
@@ -99,6 +99,7 @@ fn server_of(
     let source = Arc::new(Models { home: home.clone() });
     Ok(ServerNode {
         shelf: Shelf::new(source, shelf),
+        keys: keys_of(home, &issuer)?,
         desk: Desk::new(issuer, Arc::new(store), Arc::clone(&world)),
         access,
         metrics: tally_server::Metrics::default(),
@@ -108,6 +109,13 @@ fn server_of(
         world,
         tell,
     })
+}
+
+/// The public keys that strangers may ask for.
+fn keys_of(home: &Home, issuer: &tally_issuer::Node) -> Result<NodeKeyList> {
+    let (log, cosigner) = home.load_or_create_keys()?.verifiers()?;
+    let own_cosigners = vec![cosigner.encode()];
+    Ok(NodeKeyList::new(issuer.public_key().as_bytes(), log.encode(), own_cosigners))
 }
 
 /// Who is let in: those with keys, or on this machine's own address anyone.
@@ -186,7 +194,7 @@ pub(super) fn runtime(context: &Context) -> Result<tokio::runtime::Runtime> {
 
 /// Tells the operator, with nothing of what was said.
 pub(super) fn tell(text: &str) {
-    Output::new(false).note(text);
+    Output::new(false, false).note(text);
 }
 
 /// This machine's clock and randomness.

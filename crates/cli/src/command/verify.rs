@@ -1,25 +1,22 @@
 //! `tally verify`: what is established about a receipt, by what, and what is not.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use tally_core::receipt::OPENING_BYTES_MAX;
-use tally_verifier::{Expected, Policy, Receipt, Rejection, UnixTime, Verified, verify};
+use tally_verifier::{Expected, Receipt, Rejection, UnixTime, Verified, verify};
 
-use super::{Verdict, parse_nonce, read_limited, read_receipt};
+use super::{Verdict, parse_nonce, policy, read_limited};
 use crate::{
     args,
     context::{Context, now_ms},
-    node,
+    ladder,
     output::{Colour, Output, quoted},
+    receipts,
 };
 
-const POLICY_BYTES_MAX: u64 = 1 << 20;
-
 pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
-    let receipt = read_receipt(&args.receipt)?;
-    let policy = load_policy(args.policy.as_deref(), context)?;
+    let receipt = receipts::read(&receipts::find(&args.receipt, context)?)?;
+    let policy = policy::load(args.policy.as_deref(), context)?;
     let nonce = args.nonce.as_deref().map(parse_nonce).transpose()?;
     let read = |path: &std::path::PathBuf| read_limited(path, OPENING_BYTES_MAX);
     let request = args.request.as_ref().map(read).transpose()?;
@@ -48,30 +45,17 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
     }
 }
 
-/// The policy in a file, or that of the home.
-pub(super) fn load_policy(path: Option<&Path>, context: &Context) -> Result<Policy> {
-    let Some(path) = path else {
-        return context
-            .existing_home()
-            .and_then(|home| node::load_policy(&home))
-            .context("no policy says whom you trust\n\nhint: name one with `--policy FILE`");
-    };
-    let text = String::from_utf8(read_limited(path, POLICY_BYTES_MAX)?)
-        .with_context(|| format!("policy {} is not UTF-8", path.display()))?;
-    Policy::parse(&text).with_context(|| format!("policy {}", path.display()))
-}
-
-/// Prints the ladder: every established thing, then every thing that is not.
+/// Prints the ladder, then everything else that is established, said, or neither.
 pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Result<()> {
     output.line(&output.paint(Colour::Green, "The policy is satisfied"))?;
     output.line("")?;
-    output.line(&output.paint(Colour::Bold, "Established"))?;
-    for established in verified.established() {
-        output.line(&format!(
-            "  {} {}",
-            output.paint(Colour::Green, "✓"),
-            quoted(&established.to_string())
-        ))?;
+    output.line(&output.paint(Colour::Bold, "Ladder of assurance"))?;
+    ladder::show_verified(verified, output)?;
+    output.line("")?;
+    output.line(&output.paint(Colour::Bold, "Also established"))?;
+    for established in verified.established().iter().filter(|it| !ladder::has_established(it)) {
+        let mark = output.paint(Colour::Green, "✓");
+        output.line(&format!("  {mark} {}", quoted(&established.to_string())))?;
     }
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Only the issuer's word"))?;
@@ -79,8 +63,8 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
         output.line(&format!("  · {}", quoted(&claim.to_string())))?;
     }
     output.line("")?;
-    output.line(&output.paint(Colour::Bold, "Not established"))?;
-    for gap in verified.not_established() {
+    output.line(&output.paint(Colour::Bold, "Also not established"))?;
+    for gap in verified.not_established().iter().filter(|gap| !ladder::has_gap(gap)) {
         let mark = output.paint(Colour::Yellow, "–");
         output.line(&format!("  {mark} {}: {}", quoted(&gap.what()), quoted(&gap.reason())))?;
     }

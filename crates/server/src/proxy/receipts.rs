@@ -12,9 +12,11 @@ use tally_verifier::{Expected, Receipt, Verified, verify};
 
 use super::{Asking, Fault};
 
-/// Receipts as an answer carries them.
-#[derive(Clone, Debug, Deserialize)]
+/// Receipts as an answer carries them. It has no further members: nobody would have verified them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Carried {
+    pub(super) id: String,
     pub(super) receipt: String,
     pub(super) openings: String,
     #[serde(default)]
@@ -46,11 +48,7 @@ pub(super) fn judge(
     carried: &Carried,
     response: Option<&[u8]>,
 ) -> Result<Vec<Held>, Fault> {
-    let all = if asking.choices == 1 {
-        vec![carried]
-    } else {
-        carried.receipts.iter().collect::<Vec<_>>()
-    };
+    let all = all_of(carried)?;
     if all.len() != asking.choices as usize {
         let text = format!("{} receipts for {} answers", all.len(), asking.choices);
         return Err(Fault::new("receipt/count", text));
@@ -60,6 +58,11 @@ pub(super) fn judge(
     for (index, carried) in (0..).zip(all) {
         let found = judge_one(asking, carried, response)?;
         let receipt = found.verified.get();
+        let id = hex::encode(receipt.statement.id);
+        if carried.id != id {
+            let text = format!("the answer names receipt `{}`, the receipt is {id}", carried.id);
+            return Err(Fault::new("receipt/id", text));
+        }
         if !ids.insert(receipt.statement.id) {
             return Err(Fault::new("receipt/repeated", "one receipt stands for two answers"));
         }
@@ -67,6 +70,18 @@ pub(super) fn judge(
         held.push(found);
     }
     Ok(held)
+}
+
+/// The receipts of all choices: where there are several, the first stands outside as well.
+fn all_of(carried: &Carried) -> Result<Vec<&Carried>, Fault> {
+    let Some(first) = carried.receipts.first() else { return Ok(vec![carried]) };
+    let is_nested = carried.receipts.iter().any(|inner| !inner.receipts.is_empty());
+    let outside = Carried { receipts: vec![], ..carried.clone() };
+    if is_nested || outside != *first {
+        let text = "the receipt that stands outside is not the first of the list";
+        return Err(Fault::new("receipt/count", text));
+    }
+    Ok(carried.receipts.iter().collect())
 }
 
 /// That a receipt is of the kind that was asked for, and of the answer that it stands beside.

@@ -25,8 +25,9 @@ const EVENT_BYTES_MAX: usize = 1 << 20;
 const EVENTS_WAITING_MAX: usize = 64;
 const DONE: &[u8] = b"[DONE]";
 
-/// The `tally` member of an event.
+/// The `tally` member of an event. It has no further members: nobody would have verified them.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Member {
     signature: String,
     #[serde(default)]
@@ -35,6 +36,7 @@ struct Member {
     tokens: Vec<u32>,
     head: Option<String>,
     salt: Option<String>,
+    id: Option<String>,
     receipt: Option<String>,
     openings: Option<String>,
     #[serde(default)]
@@ -128,9 +130,13 @@ impl Passing {
         verifier
             .event(&payload, member.choice, &member.tokens, &signature.ok_or_else(unsigned)?)
             .map_err(|rejection| Fault::new(rejection.code(), rejection.to_string()))?;
-        if let (Some(receipt), Some(openings)) = (member.receipt, member.openings) {
-            let carried = Carried { receipt, openings, receipts: member.receipts };
-            self.end(&carried).await?;
+        match (member.id, member.receipt, member.openings) {
+            (Some(id), Some(receipt), Some(openings)) => {
+                let carried = Carried { id, receipt, openings, receipts: member.receipts };
+                self.end(&carried).await?;
+            }
+            (None, None, None) if member.receipts.is_empty() => {}
+            _ => return Err(Fault::new("receipt/missing", "an event has part of a receipt")),
         }
         self.release(data).await
     }

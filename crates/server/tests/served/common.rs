@@ -26,7 +26,7 @@ use tally_log::Posix;
 use tally_server::{
     Metrics, ModelSource, World,
     access::Access,
-    http,
+    http::{self, keys::NodeKeyList},
     issue::Desk,
     node::{Limits, ServerNode},
     proxy::{self, Keeper, Proxy, Settings},
@@ -137,6 +137,12 @@ pub(crate) struct Stage {
     _folder: TempDir,
 }
 
+fn key_list(keys: &NodeKeys) -> NodeKeyList {
+    let (log, cosigner) = keys.verifiers().unwrap();
+    let issuer = keys.receipt.public_key();
+    NodeKeyList::new(issuer.as_bytes(), log.encode(), vec![cosigner.encode()])
+}
+
 impl Stage {
     pub(crate) async fn new() -> Self {
         Self::with(Limits::default()).await
@@ -166,6 +172,7 @@ impl Stage {
             shelf: Shelf::new(Arc::new(OnlyDefault), shelf),
             desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)),
             access: Access::Anyone,
+            keys: key_list(&keys),
             metrics: Metrics::default(),
             log_public: folder.path().join("log/public"),
             places: Arc::new(Semaphore::new(limits.requests_max as usize)),

@@ -144,6 +144,9 @@ async fn receipts_of_two_answers_cannot_be_exchanged_or_left_out() {
     stage.tamper(|answer| {
         let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
         body["tally"]["receipts"].as_array_mut().unwrap().swap(0, 1);
+        for name in ["id", "receipt", "openings"] {
+            body["tally"][name] = body["tally"]["receipts"][0][name].clone();
+        }
         Answer { body: body.to_string().into_bytes(), ..answer }
     });
     assert_eq!(withheld(&chat(stage.proxy, r#","n":2"#).await), "receipt/choice");
@@ -277,4 +280,28 @@ async fn errors_of_the_node_pass_with_their_own_words() {
     assert!(!answer.text().contains("forged"), "an unverified receipt does not pass: {answer:?}");
     stage.leave_alone();
     assert_eq!(chat(stage.proxy, "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_unverified_hides_beside_a_receipt() {
+    let stage = Stage::new().await;
+    for (from, to, code) in [
+        ("\"tally\":{", "\"tally\":{\"advice\":\"trust me\",", "receipt/missing"),
+        ("\"tally\":{\"id\":\"", "\"tally\":{\"id\":\"0", "receipt/id"),
+    ] {
+        stage.tamper(move |answer| replaced(answer, from, to));
+        assert_eq!(withheld(&chat(stage.proxy, "").await), code, "{to}");
+    }
+    stage.tamper(|answer| replaced(answer, "\"tally\":{", "\"tally\":{\"advice\":\"trust me\","));
+    let (events, fault) = released(&chat(stage.proxy, STREAM).await);
+    assert_eq!((events.len(), fault.as_deref()), (0, Some("stream/unsigned")));
+    stage.tamper(|answer| replaced(answer, "\"id\":\"", "\"id\":\"0"));
+    assert_eq!(withheld(&chat(stage.proxy, "").await), "expected/response");
+    stage.tamper(|answer| {
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let second = body["tally"]["receipts"][1].clone();
+        body["tally"]["receipt"] = second["receipt"].clone();
+        Answer { body: body.to_string().into_bytes(), ..answer }
+    });
+    assert_eq!(withheld(&chat(stage.proxy, r#","n":2"#).await), "receipt/count");
 }

@@ -1,0 +1,63 @@
+//! `tally receipt export`: a copy for somebody else, which reveals what its holder chooses.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::json;
+use tally_core::{commitment::Field, receipt::Bundle};
+use tally_verifier::open;
+
+use super::Verdict;
+use crate::{args, context::Context, receipt_file::ReceiptFile, receipts, view::ReceiptView};
+
+pub(super) fn run(args: &args::Export, context: &Context) -> Result<Verdict> {
+    let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
+    // What is handed on must be what the statement commits to.
+    open(&bytes).context("the receipt's openings cannot be used")?;
+    let mut view = ReceiptView::parse(&bytes)?;
+    if let args::Reveal::Fields(wanted) = &args.reveal {
+        require_open(&view.bundle, wanted)?;
+        view.bundle.openings.retain(|field, _| wanted.contains(field));
+    }
+    ensure!(
+        !args.out.exists(),
+        "{} is there already\n\nhint: name another file with `--out`",
+        args.out.display()
+    );
+    let bundle = &view.bundle;
+    let path = ReceiptFile::prepare(&args.out)?.write(bundle)?;
+    let names = |fields: &mut dyn Iterator<Item = &Field>| -> Vec<String> {
+        fields.map(ToString::to_string).collect()
+    };
+    let revealed = names(&mut bundle.openings.keys());
+    let is_hidden =
+        |field: &&Field| view.commits_to(**field) && !bundle.openings.contains_key(field);
+    let hidden = names(&mut Field::ALL.iter().filter(is_hidden));
+    context.output.json(&json!({
+        "receipt_digest": bundle.statement.digest().to_string(),
+        "path": path,
+        "revealed": revealed,
+        "hidden": hidden,
+    }))?;
+    let or_nothing = |names: Vec<String>| match names.is_empty() {
+        true => "nothing".to_owned(),
+        false => names.join(", "),
+    };
+    context.output.line(&format!("{}", path.display()))?;
+    context.output.line(&format!("  reveals  {}", or_nothing(revealed)))?;
+    context.output.line(&format!("  hides    {}", or_nothing(hidden)))?;
+    Ok(Verdict::Satisfied)
+}
+
+/// That a receipt opens what is to be revealed.
+fn require_open(bundle: &Bundle, wanted: &[Field]) -> Result<()> {
+    let Some(closed) = wanted.iter().find(|field| !bundle.openings.contains_key(field)) else {
+        return Ok(());
+    };
+    let open: Vec<_> = bundle.openings.keys().map(ToString::to_string).collect();
+    match open.is_empty() {
+        true => bail!("the receipt opens nothing, so it cannot reveal its {closed}"),
+        false => bail!(
+            "the receipt does not open its {closed}, so it cannot reveal it\n\nhint: it opens {}",
+            open.join(", ")
+        ),
+    }
+}

@@ -1,0 +1,312 @@
+//! Receipts that are kept, handed on and forgotten, and policies, as the program handles them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+fn tally(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tally"))
+        .args(arguments)
+        .env("TALLY_HOME", home)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Asks something and returns the digest of its receipt, which the home keeps.
+fn ask(home: &Path, question: &str) -> String {
+    let output = tally(home, &["ask", question, "--max-tokens", "4", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    told["receipt_digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn kept_receipts_are_listed_newest_first_and_named_by_the_beginning_of_their_digest() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = tally(home.path(), &["receipt", "list"]);
+    assert_eq!(empty.status.code(), Some(2), "there is no home yet");
+    let [first, second] = ["What is a lock?", "What is a table?"].map(|it| ask(home.path(), it));
+    let listed = tally(home.path(), &["receipt", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let digests: Vec<_> = listed["receipts"].as_array().unwrap().iter().collect();
+    assert_eq!(digests[0]["receipt_digest"], second.as_str());
+    assert_eq!(digests[1]["receipt_digest"], first.as_str());
+    assert_eq!(digests[0]["model"], "default");
+    let shown = text(&tally(home.path(), &["receipt", "list", "--limit", "1"]));
+    assert!(shown.contains(&second[..16]) && shown.contains("and 1 older"), "{shown}");
+    for command in ["verify", "replay", "inspect"] {
+        let output = tally(home.path(), &[command, &first[..12]]);
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", complaint(&output));
+    }
+    let id = digests[0]["id"].as_str().unwrap();
+    assert_eq!(tally(home.path(), &["verify", &id[..12]]).status.code(), Some(0));
+    let unknown = tally(home.path(), &["verify", "00000000000000000000"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(complaint(&unknown).contains("tally receipt list"), "{}", complaint(&unknown));
+}
+
+#[test]
+fn what_is_no_receipt_is_named_and_hides_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let digest = ask(home.path(), "What is a lock?");
+    fs::write(home.path().join("receipts/broken.receipt"), "not a receipt").unwrap();
+    let output = tally(home.path(), &["receipt", "list"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains(&digest[..16]));
+    assert!(complaint(&output).contains("broken.receipt"), "{}", complaint(&output));
+}
+
+#[test]
+fn the_words_are_shown_and_each_field_is_printed_byte_for_byte() {
+    let home = tempfile::tempdir().unwrap();
+    let digest = ask(home.path(), "What is a lock?");
+    let shown = text(&tally(home.path(), &["receipt", "show", &digest]));
+    assert!(shown.contains("user: What is a lock?"), "{shown}");
+    let request = tally(home.path(), &["receipt", "show", &digest, "--field", "request"]);
+    let request: Value = serde_json::from_slice(&request.stdout).unwrap();
+    assert_eq!(request["messages"][0]["content"], "What is a lock?");
+    let seed = tally(home.path(), &["receipt", "show", &digest, "--field", "seed"]);
+    assert_eq!(seed.stdout.len(), 32);
+    let none = tally(home.path(), &["receipt", "show", &digest, "--field", "controls"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(complaint(&none).contains("does not open its controls"), "{}", complaint(&none));
+}
+
+#[test]
+fn a_copy_reveals_what_was_chosen_and_still_verifies() {
+    let home = tempfile::tempdir().unwrap();
+    let digest = ask(home.path(), "What is a lock?");
+    let export = |reveal: &str, name: &str| {
+        let out = home.path().join(name);
+        let arguments =
+            ["receipt", "export", &digest, "--reveal", reveal, "--out", out.to_str().unwrap()];
+        (tally(home.path(), &arguments), out)
+    };
+    let words = b"What is a lock?";
+    let holds =
+        |path: &Path| fs::read(path).unwrap().windows(words.len()).any(|window| window == words);
+    let (output, bare) = export("none", "bare.receipt");
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert!(!holds(&bare));
+    let bare = bare.to_str().unwrap();
+    assert_eq!(tally(home.path(), &["verify", bare]).status.code(), Some(0));
+    assert_eq!(tally(home.path(), &["replay", bare]).status.code(), Some(2));
+    let (output, part) = export("request,response", "part.receipt");
+    assert!(text(&output).contains("hides    input, seed, output\n"), "{}", text(&output));
+    assert!(holds(&part));
+    let mode = fs::metadata(&part).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let shown = text(&tally(home.path(), &["receipt", "show", part.to_str().unwrap()]));
+    assert!(shown.contains("user: What is a lock?"), "{shown}");
+    let (output, whole) = export("all", "whole.receipt");
+    assert_eq!(output.status.code(), Some(0));
+    let whole = whole.to_str().unwrap();
+    assert_eq!(tally(home.path(), &["replay", whole]).status.code(), Some(0));
+    let (again, _) = export("all", "whole.receipt");
+    assert_eq!(again.status.code(), Some(2), "an existing file stays");
+    let (closed, path) = export("controls", "closed.receipt");
+    assert_eq!(closed.status.code(), Some(2));
+    assert!(!path.exists());
+    assert_eq!(export("words", "x.receipt").0.status.code(), Some(2), "no such field");
+}
+
+#[test]
+fn forgetting_takes_a_yes_and_leaves_nothing_of_the_words() {
+    let home = tempfile::tempdir().unwrap();
+    let [first, second] = ["What is a lock?", "What is a table?"].map(|it| ask(home.path(), it));
+    let path = |digest: &str| home.path().join(format!("receipts/{}.receipt", &digest[..16]));
+    fs::copy(path(&first), home.path().join("receipts/again.receipt")).unwrap();
+    let asked = tally(home.path(), &["receipt", "forget", &first]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(path(&first).exists() && complaint(&asked).contains("--yes"));
+    let done = tally(home.path(), &["receipt", "forget", &first, "--yes"]);
+    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert!(!path(&first).exists());
+    assert!(!home.path().join("receipts/again.receipt").exists(), "the copy goes as well");
+    let unknown = tally(home.path(), &["receipt", "forget", &second, &first, "--yes"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(path(&second).exists(), "all are found before any is erased");
+    let words = tally(home.path(), &["receipt", "forget", &second, "--words-only", "--yes"]);
+    assert_eq!(words.status.code(), Some(0));
+    assert_eq!(tally(home.path(), &["verify", &second]).status.code(), Some(0));
+    let shown = text(&tally(home.path(), &["receipt", "show", &second]));
+    assert!(shown.contains("opens nothing") && !shown.contains("What is a table?"), "{shown}");
+    let left = Command::new("grep")
+        .args(["-rlE", "What is a (lock|table)\\?"])
+        .arg(home.path())
+        .output()
+        .unwrap();
+    assert_eq!(text(&left), "", "the words are nowhere else in the home");
+}
+
+#[test]
+fn inspect_and_verify_draw_the_ladder_and_colour_needs_a_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let digest = ask(home.path(), "What is a lock?");
+    let judged = text(&tally(home.path(), &["verify", &digest]));
+    for line in ["✓ signed ", "✓ self-cosigned ", "– logged ", "– attested ", "– replayed "]
+    {
+        assert!(judged.contains(line), "{line} in {judged}");
+    }
+    let unjudged = text(&tally(home.path(), &["inspect", &digest]));
+    for line in ["? signed ", "? logged ", "– proved ", "? replayed "] {
+        assert!(unjudged.contains(line), "{line} in {unjudged}");
+    }
+    assert!(!unjudged.contains('✓'), "nothing is established by reading");
+    assert!(!judged.contains('\u{1b}') && !unjudged.contains('\u{1b}'));
+}
+
+/// A running `tally` that is ended when the test ends, and the address it listens on.
+struct Running {
+    child: Child,
+    url: String,
+}
+
+impl Running {
+    fn start(home: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tally"))
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .env("TALLY_HOME", home)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = lines.find_map(|line| {
+            let line = line.unwrap();
+            let at = line.find("http://127.0.0.1:")?;
+            line[at..].split(' ').next().map(str::to_owned)
+        });
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: url.unwrap() }
+    }
+
+    fn post(&self, path: &str, body: &str) -> String {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_it() {
+    let [theirs, ours] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let node = Running::start(theirs.path(), &["serve", "--cache-mib", "16"]);
+    let policy = ours.path().join("node.toml");
+    let policy = policy.to_str().unwrap();
+    let new = ["policy", "new", "--node", &node.url, "--out", policy];
+    let written = tally(ours.path(), &new);
+    assert_eq!(written.status.code(), Some(0), "{}", complaint(&written));
+    assert!(complaint(&written).contains("own word"), "{}", complaint(&written));
+    assert_eq!(tally(ours.path(), &new).status.code(), Some(2), "an existing policy stays");
+    let shown = text(&tally(ours.path(), &["policy", "show", policy]));
+    assert!(shown.contains("demands self-cosigned") && shown.contains("models: any"), "{shown}");
+
+    let folder = ours.path().join("receipts");
+    fs::create_dir_all(&folder).unwrap();
+    let folder = folder.to_str().unwrap();
+    let proxy = Running::start(
+        ours.path(),
+        &["proxy", "--upstream", &node.url, "--policy", policy, "--receipts", folder],
+    );
+    let body = r#"{"model":"default","messages":[{"role":"user","content":"What is a lock?"}],"max_tokens":4}"#;
+    let answer = proxy.post("/v1/chat/completions", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let kept: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept = kept[0].to_str().unwrap();
+    let verified = tally(ours.path(), &["verify", kept, "--policy", policy]);
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let before = fs::read(kept).unwrap();
+    let completed = tally(ours.path(), &["receipt", "complete", kept, "--node", &node.url]);
+    assert_eq!(completed.status.code(), Some(0), "{}", complaint(&completed));
+    assert!(text(&completed).contains("nothing to add"), "{}", text(&completed));
+    assert_eq!(fs::read(kept).unwrap(), before);
+
+    // A receipt that lost its evidence gets it back, and no other node can give it.
+    let bare = ours.path().join("bare.receipt");
+    strip_evidence(Path::new(kept), &bare);
+    let bare = bare.to_str().unwrap();
+    assert_eq!(tally(ours.path(), &["verify", bare, "--policy", policy]).status.code(), Some(1));
+    let stranger = tally(ours.path(), &["receipt", "complete", bare]);
+    assert_eq!(stranger.status.code(), Some(2));
+    let completed = tally(ours.path(), &["receipt", "complete", bare, "--node", &node.url]);
+    assert!(text(&completed).contains("added a proof"), "{}", complaint(&completed));
+    assert_eq!(tally(ours.path(), &["verify", bare, "--policy", policy]).status.code(), Some(0));
+}
+
+/// Writes a receipt again without its evidence.
+fn strip_evidence(from: &Path, to: &Path) {
+    use tally_core::{cbor::Cbor as _, receipt::Bundle};
+    let mut bundle = Bundle::parse(&fs::read(from).unwrap()).unwrap();
+    bundle.evidence.clear();
+    fs::write(to, bundle.encode()).unwrap();
+}
+
+#[test]
+fn a_policy_is_made_of_keys_and_demands_the_most_that_they_allow() {
+    let home = tempfile::tempdir().unwrap();
+    let key = tally(home.path(), &["key", "--json"]);
+    let key: Value = serde_json::from_slice(&key.stdout).unwrap();
+    let issuer = format!("A \"node\"={}", key["receipt"]["public_key"].as_str().unwrap());
+    let log = key["log"]["vkey"].as_str().unwrap();
+    let cosigner = key["cosigner"]["vkey"].as_str().unwrap();
+    let new = |further: &[&str]| {
+        let arguments = [&["policy", "new", "--issuer", &issuer][..], further].concat();
+        tally(home.path(), &arguments)
+    };
+    let signed = new(&[]);
+    assert!(text(&signed).contains("required = [\"signed\"]"), "{}", text(&signed));
+    let own = new(&["--log", log, "--own-cosigner", cosigner, "--age-days", "30"]);
+    assert!(text(&own).contains("\"self-cosigned\""), "{}", text(&own));
+    assert!(text(&own).contains("age_max_s = 2592000"), "{}", text(&own));
+    let logged = new(&["--log", log, "--cosigner", cosigner, "--model", "default"]);
+    assert!(text(&logged).contains("\"logged\""), "{}", text(&logged));
+    let path = home.path().join("logged.toml");
+    fs::write(&path, &logged.stdout).unwrap();
+    let shown = tally(home.path(), &["policy", "show", path.to_str().unwrap()]);
+    assert_eq!(shown.status.code(), Some(0), "{}", complaint(&shown));
+    for (further, expected) in [
+        (&["--cosigner", cosigner][..], "--log VKEY"),
+        (&["--log", "nonsense"], "verifier key `nonsense`"),
+        (&["--log", log, "--cosigner", cosigner, "--quorum", "2"], "threshold"),
+    ] {
+        let output = new(further);
+        assert_eq!(output.status.code(), Some(2), "{further:?}");
+        assert!(complaint(&output).contains(expected), "{}", complaint(&output));
+    }
+    let none = tally(home.path(), &["policy", "new"]);
+    assert_eq!(none.status.code(), Some(2), "a policy that trusts nobody is of no use");
+}
