@@ -19,6 +19,7 @@ use tally_core::computation::{Grammar, GrammarKind, TokenId};
 
 use crate::tokenizer::{Kind, Tokenizer};
 
+mod multiples;
 #[cfg(test)]
 mod tests;
 
@@ -182,9 +183,15 @@ impl GrammarEngine {
             GrammarKind::JsonSchema => {
                 let schema = serde_json::from_str(&grammar.text);
                 let refused = |error: serde_json::Error| compile_error(&error.to_string());
-                TopLevelGrammar::from_json_schema(schema.map_err(refused)?)
+                let schema = schema.map_err(refused)?;
+                multiples::require_few(&schema)?;
+                TopLevelGrammar::from_json_schema(schema)
             }
-            GrammarKind::Lark => TopLevelGrammar::from_lark(grammar.text.clone()),
+            GrammarKind::Lark => {
+                multiples::schemas(&grammar.text)
+                    .try_for_each(|schema| multiples::require_few(&schema))?;
+                TopLevelGrammar::from_lark(grammar.text.clone())
+            }
             GrammarKind::Regex => TopLevelGrammar::from_regex(&grammar.text),
         };
         let parser = self.factory.create_parser(source);

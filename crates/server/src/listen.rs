@@ -15,6 +15,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -23,11 +24,11 @@ use tokio_rustls::{
     },
 };
 
-/// Pause after an error of the listening socket, such as no free file.
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Pause after an error of the listening socket, such as no free file.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits of connections.
@@ -35,7 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ListenLimits {
     /// Most connections.
     pub connections_max: u32,
-    /// Longest time in which the head of a request, or a TLS handshake, may come.
+    /// Longest time in which the head of a request, or a TLS handshake, may come; and in which a
+    /// client may take nothing of what is sent to it.
     pub receive_time_max: Duration,
     /// Longest time of a connection; its last request may still be answered.
     pub connection_time_max: Duration,
@@ -148,7 +150,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.receive_time_max));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     // It ends with an error whenever a client goes away: nobody needs to know.
     tokio::select! {

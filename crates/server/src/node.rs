@@ -68,6 +68,8 @@ pub struct ServerNode {
     pub log_public: PathBuf,
     /// One permit for each request that may be answered or wait.
     pub places: Arc<Semaphore>,
+    /// One permit for each grammar that may be compiled at a time.
+    pub compiling: Semaphore,
     /// Where unexpected failures are told: the operator's log.
     pub tell: fn(&str),
 }

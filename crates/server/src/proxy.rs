@@ -240,7 +240,7 @@ async fn pass(
             let text = format!("upstream answers with `{kind}`, expected `{form}`");
             Fault::new("upstream/form", text).response()
         }
-        (status, _, _) => passed_error(&asking, status, answered).await,
+        (_, _, _) => passed_error(&asking.proxy, answered).await,
     }
 }
 
@@ -299,13 +299,11 @@ async fn read(proxy: &Proxy, body: Incoming, limit: usize) -> Result<Bytes, Faul
 }
 
 /// An upstream's error: its words are passed on as such, and nothing else of it.
-async fn passed_error(
-    asking: &Asking,
-    status: StatusCode,
-    answered: hyper::Response<Incoming>,
-) -> Response {
+async fn passed_error(proxy: &Proxy, answered: hyper::Response<Incoming>) -> Response {
+    let status = answered.status();
     let retry = answered.headers().get(header::RETRY_AFTER).cloned();
-    let bytes = match read(&asking.proxy, answered.into_body(), ERROR_BYTES_MAX).await {
+    let retry = retry.filter(|retry| retry.as_bytes().iter().all(u8::is_ascii_digit));
+    let bytes = match read(proxy, answered.into_body(), ERROR_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(fault) => return fault.response(),
     };
@@ -315,8 +313,15 @@ async fn passed_error(
         let text = format!("upstream answers with status {status} and no error");
         return Fault::new("upstream/form", text).response();
     };
-    let body = serde_json::json!({ "error": told }).to_string();
-    let mut response = json(status.as_u16(), body.into_bytes());
+    // Only what an error has: an answer must not come along with it.
+    let word = |name: &str| told.get(name).filter(|word| word.is_string());
+    let body = serde_json::json!({ "error": {
+        "message": word("message"),
+        "type": word("type"),
+        "param": word("param"),
+        "code": word("code"),
+    }});
+    let mut response = marked_unverified(json(status.as_u16(), body.to_string().into_bytes()));
     if let Some(retry) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, retry);
     }
@@ -335,19 +340,19 @@ async fn unverified(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMa
         let upstream =
             upstream.map_err(|error| Fault::new("upstream/request", error.to_string()))?;
         let answered = reach(&proxy, upstream).await?;
-        let status = answered.status();
-        Ok::<_, Fault>((status, read(&proxy, answered.into_body(), ERROR_BYTES_MAX).await?))
-    };
-    match asking.await {
-        Err(fault) => fault.response(),
-        Ok((status, bytes)) => {
-            let mut response = (status, Body::from(bytes)).into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert("tally-verified", HeaderValue::from_static("nothing"));
-            response
+        if answered.status() != StatusCode::OK {
+            return Ok(passed_error(&proxy, answered).await);
         }
-    }
+        let bytes = read(&proxy, answered.into_body(), ERROR_BYTES_MAX).await?;
+        Ok::<_, Fault>(marked_unverified(json(200, bytes.to_vec())))
+    };
+    asking.await.unwrap_or_else(|fault| fault.response())
+}
+
+/// Says of an answer that nothing in it was verified.
+fn marked_unverified(mut response: Response) -> Response {
+    response.headers_mut().insert("tally-verified", HeaderValue::from_static("nothing"));
+    response
 }
 
 impl Asking {
@@ -361,8 +366,10 @@ fn released(body: Body, kind: &'static str, ids: &[String]) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Ok(ids) = HeaderValue::from_str(&ids.join(", ")) {
-        headers.insert(RECEIPT_HEADER, ids);
+    match HeaderValue::from_str(&ids.join(", ")) {
+        Ok(ids) if !ids.is_empty() => drop(headers.insert(RECEIPT_HEADER, ids)),
+        // A stream's ids are known at its end.
+        _ => {}
     }
     response
 }

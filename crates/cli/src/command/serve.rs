@@ -105,6 +105,7 @@ fn server_of(
         metrics: tally_server::Metrics::default(),
         log_public: home.log().join("public"),
         places: Arc::new(tokio::sync::Semaphore::new(limits.requests_max as usize)),
+        compiling: tokio::sync::Semaphore::new(context.threads),
         limits,
         world,
         tell,

@@ -39,8 +39,7 @@ pub(super) async fn file(
     });
     let bytes = match read.await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(failure)) if failure.kind() == io::ErrorKind::NotFound => return missing(),
-        Ok(Err(failure)) if failure.kind() == io::ErrorKind::IsADirectory => return missing(),
+        Ok(Err(failure)) if is_absence(failure.kind()) => return missing(),
         Ok(Err(failure)) => return failed(&node, &failure),
         Err(failure) => return failed(&node, &failure),
     };
@@ -55,13 +54,19 @@ pub(super) async fn file(
     response
 }
 
+/// Whether an error says that there is no such file, and nothing worse.
+const fn is_absence(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(kind, NotFound | NotADirectory | IsADirectory)
+}
+
 /// Whether a path is one of tlog-tiles: it then leads nowhere else.
 fn is_public(path: &str) -> bool {
     let is_part = |part: &str| {
         let digits = part.strip_prefix('x').unwrap_or(part);
         let digits = digits.strip_suffix(".p").unwrap_or(digits);
         part == "entries"
-            || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            || ((1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()))
     };
     match path.strip_prefix("tile/") {
         Some(rest) => rest.split('/').count() <= 12 && rest.split('/').all(is_part),
@@ -104,6 +109,7 @@ mod tests {
             "tile/0/.p",
             "/checkpoint",
             "tile/0/000\0",
+            "tile/0/0000",
         ] {
             assert!(!is_public(path), "{path}");
         }

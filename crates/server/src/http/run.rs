@@ -50,6 +50,11 @@ pub(super) async fn answer(admitted: Admitted, reply: oneshot::Sender<Reply>) {
 async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
     let Admitted { node, loaded, asked, mut admissions, held } = admitted;
     let started = Instant::now();
+    // Compiling grammars must not take the threads that everybody else needs.
+    let turn = match asked.controls.grammar {
+        Some(_) => node.compiling.acquire().await.ok(),
+        None => None,
+    };
     let planned = {
         let (loaded, asked, node) = (Arc::clone(&loaded), Arc::clone(&asked), Arc::clone(&node));
         let scope = held.0.prefix_scope();
@@ -59,6 +64,7 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
         })
         .await
     };
+    drop(turn);
     let (plan, computed) = match planned {
         Ok(Ok(planned)) => planned,
         Ok(Err(refused)) => return turn_away(&node, admissions.remove(0), refused, reply).await,
@@ -246,6 +252,7 @@ enum Member<'a> {
         signature: String,
     },
     Last {
+        choice: u32,
         #[serde(flatten)]
         object: ReceiptObject,
         signature: String,
@@ -462,7 +469,7 @@ impl Run {
         if let (Some((choice, payload)), Some(signer)) = (last, &mut self.signer) {
             let signature = signer.sign(&payload, choice, &[]);
             let signature = Base64UrlUnpadded::encode_string(&signature);
-            client.send(with_member(&payload, &Member::Last { object, signature })).await;
+            client.send(with_member(&payload, &Member::Last { choice, object, signature })).await;
         }
         if let Client::Streaming(events, deadline) = client {
             let _ = timeout_at(deadline.into(), events.send(Bytes::from_static(DONE))).await;

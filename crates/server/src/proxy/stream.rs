@@ -73,8 +73,13 @@ struct Passing {
 impl Passing {
     async fn all(&mut self, mut body: Incoming) -> Result<(), Fault> {
         let mut pending: Vec<u8> = vec![];
+        // Bytes in which no event ends: they are not looked at again when more arrive.
+        let mut seen = 0;
         loop {
-            while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
+            while let Some(end) =
+                pending[seen..].windows(2).position(|pair| pair == b"\n\n").map(|at| seen + at)
+            {
+                seen = 0;
                 let rest = pending.split_off(end + 2);
                 let event = std::mem::replace(&mut pending, rest);
                 let data =
@@ -85,6 +90,7 @@ impl Passing {
                 }
                 self.event(data).await?;
             }
+            seen = pending.len().saturating_sub(1);
             let limit = if self.verifier.is_some() { ANSWER_BYTES_MAX } else { EVENT_BYTES_MAX };
             if pending.len() > limit {
                 return Err(Fault::new("stream/form", "an event is too long"));

@@ -176,6 +176,7 @@ impl Stage {
             metrics: Metrics::default(),
             log_public: folder.path().join("log/public"),
             places: Arc::new(Semaphore::new(limits.requests_max as usize)),
+            compiling: Semaphore::new(2),
             limits,
             world: Arc::clone(&world),
             tell: |text| panic!("{text}"),

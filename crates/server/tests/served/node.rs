@@ -1,7 +1,7 @@
 //! A node by itself: its limits, its refusals, and clients that go away.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
     time::Duration,
 };
@@ -11,9 +11,9 @@ use serde_json::Value;
 use tally_core::{
     cbor::Cbor as _,
     computation::FinishReason,
-    receipt::{Bundle, Statement},
+    receipt::{Bundle, ProtectedHeader, Statement},
 };
-use tally_server::node::Limits;
+use tally_server::{http::keys::NodeKeyList, node::Limits};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -152,4 +152,56 @@ async fn the_log_and_the_objects_of_a_receipt_can_be_read() {
         assert_eq!(object.status, 200);
         assert_eq!(tally_core::Digest::of_content(&object.body), digest);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_is_let_go() {
+    let limits = Limits { receive_time_max: Duration::from_millis(300), ..Limits::default() };
+    let stage = Stage::with(limits).await;
+    let mut stream = TcpStream::connect(stage.node).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    // Far more answers than any socket's buffers hold, and none of them is read.
+    let request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(64);
+    let flooding = tokio::task::spawn_blocking(move || {
+        loop {
+            if let Err(error) = stream.write_all(&request) {
+                return error.kind();
+            }
+        }
+    });
+    let ended = flooding.await.unwrap();
+    assert!(matches!(ended, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_its_keys_and_they_are_those_of_its_receipts() {
+    let stage = Stage::new().await;
+    let answer = ask(stage.node, "GET", "/v1/keys", None, b"").await;
+    assert_eq!(answer.status, 200);
+    let keys: NodeKeyList = serde_json::from_slice(&answer.body).unwrap();
+    let receipt = chat(stage.proxy, "").await;
+    assert_eq!(receipt.status, 200, "{receipt:?}");
+    let kept = stage.kept.0.lock().unwrap();
+    let header = ProtectedHeader::parse(&kept[0].statement.protected).unwrap();
+    assert_eq!(header.key_id.to_string(), keys.issuer.key_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_the_log_cannot_have_is_not_found() {
+    let stage = Stage::new().await;
+    for path in [&format!("/log/tile/{}", "1".repeat(256)), "/log/tile/0/000/1", "/log/lock"] {
+        assert_eq!(ask(stage.node, "GET", path, None, b"").await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_takes_too_long_to_compile_is_refused_at_once() {
+    let stage = Stage::new().await;
+    let schema = r#"{"type":"integer","allOf":[{"multipleOf":9973},{"multipleOf":9967}]}"#;
+    let form = format!(
+        r#","response_format":{{"type":"json_schema","json_schema":{{"name":"x","schema":{schema}}}}}"#
+    );
+    let answer = chat(stage.node, &form).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.text().contains("multipleOf"), "{answer:?}");
 }

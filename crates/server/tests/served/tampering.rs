@@ -57,6 +57,11 @@ async fn untouched_answers_pass_and_their_receipts_are_kept() {
         .collect();
     assert_eq!(body["choices"][0]["message"]["content"], text.as_str());
     assert_eq!(stage.kept.0.lock().unwrap().len(), 4);
+    for form in ["", r#","stream_options":{"include_usage":true}"#] {
+        let several = chat(stage.proxy, &format!(r#","n":3{STREAM}{form}"#)).await;
+        assert_eq!(released(&several).1, None, "{several:?}");
+    }
+    assert_eq!(stage.kept.0.lock().unwrap().len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
