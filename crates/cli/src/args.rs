@@ -132,6 +132,9 @@ pub(crate) enum Command {
     /// Read this node's log
     #[command(subcommand, after_help = "Example:\n  tally log checkpoint\n  tally log fsck")]
     Log(Log),
+    /// Compile a grammar within limits: the program calls this itself
+    #[command(hide = true)]
+    RehearseGrammar,
     /// Print the script that lets a shell complete `tally`'s words
     #[command(
         after_help = "Example:\n  tally completions bash > ~/.local/share/bash-completion/completions/tally"

@@ -21,7 +21,7 @@ use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{args, context::Context};
+use crate::{args, context::Context, rehearsal};
 
 /// Whether what was asked for holds: the exit status of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),
+        args::Command::RehearseGrammar => rehearsal::run(),
         args::Command::Completions { shell } => completions::run(shell, context),
         args::Command::Man { out } => man::run(&out, context),
     }

@@ -14,6 +14,7 @@ mod node;
 mod output;
 mod receipt_file;
 mod receipts;
+mod rehearsal;
 mod request;
 mod view;
 

@@ -1,15 +1,16 @@
 //! Receipts that are kept, handed on and forgotten, and policies, as the program handles them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
+use common::Running;
 use serde_json::Value;
 
 fn tally(home: &Path, arguments: &[&str]) -> Output {
@@ -170,54 +171,6 @@ fn inspect_and_verify_draw_the_ladder_and_colour_needs_a_terminal() {
     }
     assert!(!unjudged.contains('✓'), "nothing is established by reading");
     assert!(!judged.contains('\u{1b}') && !unjudged.contains('\u{1b}'));
-}
-
-/// A running `tally` that is ended when the test ends, and the address it listens on.
-struct Running {
-    child: Child,
-    url: String,
-}
-
-impl Running {
-    fn start(home: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tally"))
-            .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
-            .env("TALLY_HOME", home)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = lines.find_map(|line| {
-            let line = line.unwrap();
-            let at = line.find("http://127.0.0.1:")?;
-            line[at..].split(' ').next().map(str::to_owned)
-        });
-        // What it says later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: url.unwrap() }
-    }
-
-    fn post(&self, path: &str, body: &str) -> String {
-        let address = self.url.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

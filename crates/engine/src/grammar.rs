@@ -19,7 +19,7 @@ use tally_core::computation::{Grammar, GrammarKind, TokenId};
 
 use crate::tokenizer::{Kind, Tokenizer};
 
-mod multiples;
+mod patterns;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +29,9 @@ pub const GRAMMAR_ENGINE: &str = "llguidance/1.9.1";
 pub const GRAMMAR_BYTES_MAX: usize = 1 << 17;
 /// Most brackets that a Lark grammar or a regular expression opens: each may be one more level.
 pub const BRACKETS_MAX: usize = 1 << 12;
+/// Most bytes of one regular expression, and of a Lark grammar apart from its schemas: what one step
+/// takes grows with the square of it, and no fuel of the engine bounds a step's first part.
+pub const PATTERN_BYTES_MAX: usize = 1 << 11;
 /// Bytes of stack to compile on: the deepest grammar of these sizes takes a small part.
 const STACK_BYTES: usize = 1 << 28;
 /// Longest token in bytes that a grammar can allow.
@@ -71,6 +74,12 @@ pub enum GrammarError {
     #[error("the grammar opens {found} brackets, the limit is {BRACKETS_MAX}")]
     Brackets {
         /// How many it opens.
+        found: usize,
+    },
+    /// A regular expression in it is too long, or a Lark grammar apart from its schemas.
+    #[error("the grammar has a pattern of {found} bytes, the limit is {PATTERN_BYTES_MAX}")]
+    PatternTooLong {
+        /// Its size in bytes.
         found: usize,
     },
     /// The grammar cannot be compiled.
@@ -136,8 +145,14 @@ impl GrammarEngine {
                 *word = if marked.len() > TOKEN_BYTES_MAX { vec![] } else { marked };
             }
         }
+        Self::of_words(&words, *first, &ends)
+    }
+
+    /// An engine for tokens with these bytes.
+    fn of_words(words: &[Vec<u8>], first: TokenId, ends: &[TokenId]) -> Result<Self, GrammarError> {
+        let count = u32::try_from(words.len()).unwrap_or(u32::MAX);
         let made = catch_unwind(|| {
-            let trie = TokTrie::from(&TokRxInfo::new(count, *first), &words).with_eos_tokens(&ends);
+            let trie = TokTrie::from(&TokRxInfo::new(count, first), words).with_eos_tokens(ends);
             let end_set: Arc<[u32]> = trie.eos_token_set().as_slice().into();
             // The greedy tokens of an environment that is approximate are never forced.
             let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
@@ -184,21 +199,46 @@ impl GrammarEngine {
                 let schema = serde_json::from_str(&grammar.text);
                 let refused = |error: serde_json::Error| compile_error(&error.to_string());
                 let schema = schema.map_err(refused)?;
-                multiples::require_few(&schema)?;
+                patterns::require_short_in(&schema)?;
                 TopLevelGrammar::from_json_schema(schema)
             }
             GrammarKind::Lark => {
-                multiples::schemas(&grammar.text)
-                    .try_for_each(|schema| multiples::require_few(&schema))?;
+                patterns::require_short_in_lark(&grammar.text)?;
                 TopLevelGrammar::from_lark(grammar.text.clone())
             }
-            GrammarKind::Regex => TopLevelGrammar::from_regex(&grammar.text),
+            GrammarKind::Regex => {
+                patterns::require_short(&grammar.text)?;
+                TopLevelGrammar::from_regex(&grammar.text)
+            }
         };
         let parser = self.factory.create_parser(source);
         let mut parser = parser.map_err(|error| compile_error(&error.to_string()))?;
         parser.start_without_prompt();
         Ok(parser)
     }
+}
+
+/// Compiles a grammar for a small vocabulary, finds what may begin it, and forgets the result.
+///
+/// The engine's own limits do not bound what compiling takes: some schemas of a few hundred bytes
+/// take minutes and gigabytes. Nothing can stop it from within, so whoever compiles grammars of
+/// strangers rehearses it first in a process of its own that the operating system limits.
+///
+/// # Errors
+/// As [`Language::grammar`](crate::Language::grammar).
+pub fn rehearse(grammar: &Grammar) -> Result<(), GrammarError> {
+    let mut words: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
+    // Long tokens are what makes a step long: some that go as deep as a real vocabulary's.
+    let long = (b' '..=b'~').flat_map(|byte| [2, 4, 8, 16].map(|len| vec![byte; len]));
+    words.extend(long);
+    words.extend(b"abcdefghijklmnopqrstuvwxyz".windows(2).map(<[u8]>::to_vec));
+    words.extend(
+        [&b"{\"name\": \"the"[..], b"123456789", b"true", b"international"].map(<[u8]>::to_vec),
+    );
+    let end = TokenId::try_from(words.len()).unwrap_or_default();
+    words.push(vec![]);
+    let mut constraint = GrammarEngine::of_words(&words, end, &[end])?.constraint(grammar)?;
+    constraint.allowed().map(drop)
 }
 
 /// What a grammar knows of a token: its bytes, or nothing of what it can never allow.

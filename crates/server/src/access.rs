@@ -99,6 +99,17 @@ impl Keys {
 }
 
 impl Access {
+    /// That a request presents a key that is known, if any is wanted; nothing is counted.
+    ///
+    /// # Errors
+    /// No key or a wrong one (401).
+    pub fn require_key(&self, authorization: Option<&str>) -> Result<(), ApiError> {
+        match self {
+            Self::Anyone => Ok(()),
+            Self::Keys(keys) => keys.presented(authorization).map(drop),
+        }
+    }
+
     /// Lets a request in.
     ///
     /// `authorization` is the header's value, `now_ms` the clock.
@@ -109,26 +120,33 @@ impl Access {
         let Self::Keys(keys) = self else {
             return Ok(Entrance { prefix_scope: 0, _permit: None });
         };
-        let presented = authorization.and_then(|value| value.strip_prefix("Bearer "));
-        let Some(presented) = presented else {
-            let text = "this node wants an API key, in the header `Authorization: Bearer KEY`";
-            return Err(ApiError::of_status(401, "missing_api_key", text));
-        };
-        let Some(index) = keys.find(presented.trim()) else {
-            return Err(ApiError::of_status(401, "invalid_api_key", "this API key is not known"));
-        };
+        let index = keys.presented(authorization)?;
         let limit = keys.keys[index].concurrent;
         let permit = Arc::clone(&keys.concurrent[index]).try_acquire_owned().map_err(|_| {
             let text = format!("this API key may have {limit} requests at a time");
             ApiError::of_status(429, "rate_limit_exceeded", text)
         })?;
-        keys.count(index, now_ms / MINUTE_MS)?;
+        keys.count(index, now_ms)?;
         Ok(Entrance { prefix_scope: index as u64 + 1, _permit: Some(permit) })
     }
 }
 
 impl Keys {
-    fn count(&self, index: usize, minute: u64) -> Result<(), ApiError> {
+    /// Which key a request presents.
+    fn presented(&self, authorization: Option<&str>) -> Result<usize, ApiError> {
+        // RFC 9110: the name of a scheme is the same in any case.
+        let presented = authorization.and_then(|value| value.split_once(' '));
+        let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
+        let Some((_, presented)) = presented else {
+            let text = "this node wants an API key, in the header `Authorization: Bearer KEY`";
+            return Err(ApiError::of_status(401, "missing_api_key", text));
+        };
+        self.find(presented.trim())
+            .ok_or_else(|| ApiError::of_status(401, "invalid_api_key", "this API key is not known"))
+    }
+
+    fn count(&self, index: usize, now_ms: u64) -> Result<(), ApiError> {
+        let minute = now_ms / MINUTE_MS;
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
         let used = minutes.entry(index).or_insert((minute, 0));
         if used.0 != minute {
@@ -137,7 +155,9 @@ impl Keys {
         let limit = self.keys[index].requests_per_minute;
         if used.1 >= limit {
             let text = format!("this API key may make {limit} requests in a minute");
-            return Err(ApiError::of_status(429, "rate_limit_exceeded", text));
+            let error = ApiError::of_status(429, "rate_limit_exceeded", text);
+            let rest_ms = MINUTE_MS - now_ms % MINUTE_MS;
+            return Err(ApiError { retry_seconds: Some(rest_ms.div_ceil(1000)), ..error });
         }
         used.1 += 1;
         Ok(())

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tally_core::{
     computation::Computation,
     receipt::{Adjustment, Answer, Kind, Statement},
@@ -17,8 +16,12 @@ use crate::{
     respond::{Frame, Responder},
 };
 
+mod members;
+mod several;
 #[cfg(test)]
 mod tests;
+
+use members::Members;
 
 /// Why nothing can be derived.
 #[derive(Debug, Error)]
@@ -120,28 +123,29 @@ impl Again {
         *stated == expected || (self.planned.tasks.len() > 1 && *stated == others)
     }
 
-    /// Whether a response is what the output tokens make: the text alone, or an answer of this API.
+    /// What a response has to do with the output tokens: it may be their text alone, or an answer of
+    /// this API.
     ///
-    /// Of an answer with several choices, only the receipt's own is compared. `logprobs` are those of
-    /// the output tokens, if the request wants any.
+    /// `logprobs` are those of the output tokens, if the request wants any.
     ///
     /// # Errors
     /// A token that the model does not have.
-    pub fn is_response(
+    pub fn compare_response(
         &self,
         response: &[u8],
         statement: &Statement,
         computation: &Computation,
         logprobs: &[TokenLogprobs],
-    ) -> Result<bool, AgainError> {
+    ) -> Result<ResponseMatch, AgainError> {
         let stops = &computation.controls.stop;
         let text = self.language.decode_until(&computation.output, stops)?;
         if response == text.as_bytes() {
-            return Ok(true);
+            return Ok(ResponseMatch::Whole);
         }
-        let is_only = self.planned.tasks.len() == 1;
-        let id = if is_only { Some(statement.id) } else { id_of(response) };
-        let Some(id) = id else { return Ok(false) };
+        let count = self.planned.tasks.len();
+        // The whole answer has the id of its first choice's receipt.
+        let id = if self.choice == 0 { Some(statement.id) } else { id_of(response) };
+        let Some(id) = id else { return Ok(ResponseMatch::Differs) };
         let frame = Frame {
             id,
             time_ms: statement.time_ms,
@@ -163,30 +167,38 @@ impl Again {
                 lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect()
             }
         };
-        if is_only {
-            return Ok(made == response);
+        if count == 1 {
+            return Ok(match made == response {
+                true => ResponseMatch::Whole,
+                false => ResponseMatch::Differs,
+            });
         }
-        let own = |bytes: &[u8]| choices_of(bytes, self.choice);
-        Ok(own(&made).is_some_and(|made| !made.is_empty() && Some(made) == own(response)))
+        let is_own = match self.asked.stream {
+            None => several::is_body(response, &made, self.choice, count),
+            Some(_) => several::are_events(response, &made, self.choice, count),
+        };
+        Ok(match is_own {
+            Some(true) => ResponseMatch::OwnChoice,
+            _ => ResponseMatch::Differs,
+        })
     }
+}
+
+/// What a response has to do with a receipt's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseMatch {
+    /// It is what the output tokens say, and nothing else.
+    Whole,
+    /// It is an answer with several choices; what it says of the receipt's own is what the output
+    /// tokens say, and what it says of the others their receipts tell.
+    OwnChoice,
+    /// It says something else.
+    Differs,
 }
 
 /// The receipt id in the id of an answer, or of the first event of a stream.
 fn id_of(response: &[u8]) -> Option<[u8; 16]> {
-    let first = response.split(|byte| *byte == b'\n').next()?;
-    let value: Value = serde_json::from_slice(first).ok()?;
-    let (_, id) = value.get("id")?.as_str()?.split_once('-')?;
-    hex::decode(id).ok()?.try_into().ok()
-}
-
-/// What an answer, or the events of a stream, say of one choice.
-fn choices_of(response: &[u8], choice: u32) -> Option<Vec<Value>> {
-    let mut found = vec![];
-    for line in response.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let mut value: Value = serde_json::from_slice(line).ok()?;
-        let choices = value.get_mut("choices")?.as_array_mut()?;
-        let own = |each: &Value| each.get("index").and_then(Value::as_u64) == Some(choice.into());
-        found.extend(choices.drain(..).filter(own));
-    }
-    Some(found)
+    let first = std::str::from_utf8(response.split(|byte| *byte == b'\n').next()?).ok()?;
+    let id: String = serde_json::from_str(Members::parse(first)?.get("id")?).ok()?;
+    hex::decode(id.split_once('-')?.1).ok()?.try_into().ok()
 }

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::error::ApiError, node::ServerNode};
+use crate::{api::error::ApiError, local::require_local, node::ServerNode};
 
 mod complete;
 mod describe;
@@ -31,7 +31,7 @@ pub const RECEIPT_HEADER: &str = "tally-receipt";
 /// Header with the client's nonce, 8 to 64 bytes in hexadecimal.
 pub const NONCE_HEADER: &str = "tally-nonce";
 /// Seconds after which a client that was turned away may try again.
-const RETRY_SECONDS: &str = "1";
+const RETRY_SECONDS: u64 = 1;
 
 /// The routes of a node, and their description.
 fn routes() -> OpenApiRouter<Arc<ServerNode>> {
@@ -76,12 +76,36 @@ async fn observe(State(node): State<Arc<ServerNode>>, request: Request, next: Ne
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let (time, limit) = (node.limits.receive_time_max, node.limits.body_bytes_max);
-    let response = match received(request, time, limit).await {
-        Ok(request) => next.run(request).await,
-        Err(refusal) => error(&refusal),
+    // Nobody who would be turned away has a body kept for it.
+    let response = match let_in(&node, &request) {
+        Ok(()) => match received(request, time, limit).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => error(&refusal),
+        },
+        Err(refusal) => {
+            let mut response = error(&refusal);
+            close(&mut response);
+            response
+        }
     };
     node.metrics.count(&path, response.status().as_u16());
     response
+}
+
+/// Whether a request's body may be received; every endpoint that takes one wants a key, if any do.
+fn let_in(node: &ServerNode, request: &Request) -> Result<(), ApiError> {
+    if node.is_local {
+        require_local(request.headers())?;
+    }
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => node.access.require_key(authorization(request.headers())),
+    }
+}
+
+/// Ends the connection after an answer: what is left of the request is not read.
+fn close(response: &mut Response) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// A request with its whole body, which came in time and is not too large.
@@ -118,13 +142,15 @@ async fn no_method() -> Response {
 
 /// The client's nonce.
 pub(crate) fn nonce_of(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ApiError> {
-    let Some(value) = headers.get(NONCE_HEADER) else { return Ok(None) };
+    let mut values = headers.get_all(NONCE_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let nonce = value.to_str().ok().and_then(|text| hex::decode(text).ok());
+    let nonce = nonce.filter(|_| values.next().is_none());
     match nonce.filter(|nonce| (8..=64).contains(&nonce.len())) {
         Some(nonce) => Ok(Some(nonce)),
         None => Err(ApiError::invalid(
             "Tally-Nonce",
-            "`Tally-Nonce` is expected to be 8 to 64 bytes in hexadecimal",
+            "`Tally-Nonce` is expected once, as 8 to 64 bytes in hexadecimal",
         )),
     }
 }
@@ -136,7 +162,11 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Option<&str> {
 
 /// An error as an answer.
 pub(crate) fn error(error: &ApiError) -> Response {
-    json(error.status, error.body().to_string().into_bytes())
+    let mut response = json(error.status, error.body().to_string().into_bytes());
+    if let Some(seconds) = error.retry_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// JSON as an answer.
@@ -146,14 +176,14 @@ pub(crate) fn json(status: u16, body: Vec<u8>) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::REQUEST_TIMEOUT {
-        // What is left of the body is not read: nothing can follow on this connection.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        close(&mut response);
     }
+    let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     }
     response
 }

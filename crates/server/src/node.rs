@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     access::Access, http::keys::NodeKeyList, issue::Desk, listen::ListenLimits, metrics::Metrics,
-    shelf::Shelf, world::World,
+    rehearsal::Rehearsal, shelf::Shelf, world::World,
 };
+
+/// KiB of text that are tokenized at a time: each byte may take some 300 bytes of memory.
+pub const TOKENIZING_KIB: u32 = 4096;
 
 /// Limits of a node on what strangers may ask of it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,8 @@ pub struct ServerNode {
     pub desk: Desk,
     /// Who is let in.
     pub access: Access,
+    /// Whether it answers this machine alone, and no page in a browser.
+    pub is_local: bool,
     /// Limits.
     pub limits: Limits,
     /// Clock and randomness.
@@ -68,8 +73,12 @@ pub struct ServerNode {
     pub log_public: PathBuf,
     /// One permit for each request that may be answered or wait.
     pub places: Arc<Semaphore>,
+    /// Tries grammars out.
+    pub rehearsal: Arc<dyn Rehearsal>,
     /// One permit for each grammar that may be compiled at a time.
     pub compiling: Semaphore,
+    /// One permit for each KiB of text that may be tokenized at a time.
+    pub tokenizing: Semaphore,
     /// Where unexpected failures are told: the operator's log.
     pub tell: fn(&str),
 }
@@ -91,6 +100,13 @@ impl ServerNode {
     pub async fn settle(&self) -> bool {
         let settled = self.places.acquire_many(self.limits.requests_max);
         tokio::time::timeout(self.limits.stop_time_max, settled).await.is_ok()
+    }
+
+    /// Waits until a text of that many bytes may be tokenized; what is returned is held meanwhile.
+    pub(crate) async fn turn_to_tokenize(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(TOKENIZING_KIB);
+        // It is never closed.
+        self.tokenizing.acquire_many(kib).await.ok()
     }
 
     /// Tells the operator of a failure that a client must not see.

@@ -3,13 +3,15 @@
 //! A function of the request, the model and the node's stated limit, so that a replay can derive
 //! the same again. What the node adds is declared as an adjustment.
 
+use std::fmt;
+
 use tally_core::{
     Digest,
     computation::{SamplingParameters, TokenId},
     receipt::{Adjustment, Preparation},
 };
 use tally_engine::{
-    EngineError, Language, Model,
+    Language, Model,
     language::LanguageError,
     template::{ChatOptions, Message, Role, ToolCall},
 };
@@ -229,7 +231,7 @@ fn message_of(index: usize, message: &ChatMessage) -> Result<Message, Refused> {
 }
 
 /// A refusal of controls, laid at the door of what asked for them.
-pub fn refused_controls(error: &EngineError, asked: &Asked) -> Refused {
+pub fn refused_controls(error: &dyn fmt::Display, asked: &Asked) -> Refused {
     let name = match &asked.form {
         Form::Chat { calls: Some(_), .. } => "tools",
         _ => "response_format",

@@ -26,6 +26,7 @@ use crate::{
     api::{asked::Asked, completion::EmbeddingRequest, error::ApiError, parse::parse},
     client::{self, Connections, ReadError},
     http::{NONCE_HEADER, RECEIPT_HEADER, error, json, nonce_of, received},
+    local::require_local,
     world::World,
 };
 
@@ -62,6 +63,8 @@ pub struct Proxy {
     pub keeper: Arc<dyn Keeper>,
     /// Clock and randomness.
     pub world: Arc<dyn World>,
+    /// Whether it answers this machine alone, and no page in a browser.
+    pub is_local: bool,
     /// Most bytes of a request's body.
     pub body_bytes_max: usize,
     /// Longest time until upstream begins to answer, and between two parts of an answer.
@@ -95,6 +98,8 @@ pub struct Settings {
     pub keeper: Arc<dyn Keeper>,
     /// Clock and randomness.
     pub world: Arc<dyn World>,
+    /// Whether it answers this machine alone, and no page in a browser.
+    pub is_local: bool,
     /// Most bytes of a request's body.
     pub body_bytes_max: usize,
     /// Longest time until upstream begins to answer, and between two parts of an answer.
@@ -107,11 +112,12 @@ impl Proxy {
     /// # Errors
     /// An upstream address of no use, or a system without certificates.
     pub fn new(settings: Settings) -> Result<Self, ProxyError> {
-        let Settings { upstream, policy, keeper, world, body_bytes_max, wait_max } = settings;
+        let Settings { upstream, policy, keeper, world, is_local, body_bytes_max, wait_max } =
+            settings;
         let refused = || ProxyError::Upstream { found: upstream.clone() };
         let upstream = client::base_of(&upstream).ok_or_else(refused)?;
         let client = client::connections()?;
-        Ok(Self { upstream, policy, keeper, world, body_bytes_max, wait_max, client })
+        Ok(Self { upstream, policy, keeper, world, is_local, body_bytes_max, wait_max, client })
     }
 }
 
@@ -138,6 +144,11 @@ pub fn router(proxy: Arc<Proxy>) -> Router {
 
 /// Receives a request's body before anything is done with it.
 async fn receive(State(proxy): State<Arc<Proxy>>, request: Request, next: Next) -> Response {
+    if proxy.is_local
+        && let Err(refusal) = require_local(request.headers())
+    {
+        return error(&refusal);
+    }
     match received(request, RECEIVE_TIME_MAX, proxy.body_bytes_max).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => error(&refusal),

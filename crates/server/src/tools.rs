@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use tally_core::computation::{Grammar, GrammarKind};
 use tally_engine::grammar::GRAMMAR_ENGINE;
 
@@ -85,6 +85,11 @@ impl Calls {
             let text = "`parallel_tool_calls` `false` goes with a forced `tool_choice` alone";
             return Err(ApiError::unsupported("parallel_tool_calls", text));
         }
+        let strict = tools.iter().position(|tool| tool.function.strict == Some(true));
+        if let (Some(index), []) = (strict, forced.as_slice()) {
+            let text = "arguments have their schema where `tool_choice` forces the call: force it, or leave `strict` out";
+            return Err(ApiError::unsupported(format!("tools[{index}].function.strict"), text));
+        }
         let grammar = match forced.as_slice() {
             [] => None,
             forced => Some(call_grammar(forced)?),
@@ -118,6 +123,22 @@ fn compact(schema: &str) -> String {
     }
 }
 
+/// Whether a schema refers to one: within a call's it would mean another place.
+fn has_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => {
+            let is_reference =
+                |name: &String| ["$ref", "$dynamicRef", "$recursiveRef"].contains(&name.as_str());
+            let is_one = |(name, value): (&String, &Value)| {
+                (is_reference(name) && value.is_string()) || has_reference(value)
+            };
+            members.iter().any(is_one)
+        }
+        Value::Array(items) => items.iter().any(has_reference),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// One call of one of these functions, and nothing else.
 fn call_grammar(functions: &[&Function]) -> Result<Grammar, ApiError> {
     let mut alternatives = vec![];
@@ -127,7 +148,7 @@ fn call_grammar(functions: &[&Function]) -> Result<Grammar, ApiError> {
             Some(schema) => serde_json::from_str(schema.get())
                 .map_err(|error| ApiError::invalid("tools", error.to_string()))?,
         };
-        if schema.to_string().contains(r##""#/"##) {
+        if has_reference(&schema) {
             let place = format!("tools[{index}].function.parameters");
             let text = "references within the schema of a forced call are not supported";
             return Err(ApiError::unsupported(place, text));

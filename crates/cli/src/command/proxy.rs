@@ -37,6 +37,7 @@ pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
         policy,
         keeper: Arc::new(Folder { folder: folder.clone() }),
         world: Arc::new(serve::Machine),
+        is_local: args.listen.ip().is_loopback(),
         body_bytes_max: BODY_BYTES_MAX,
         wait_max: Duration::from_secs(args.wait_seconds),
     })?;

@@ -19,7 +19,7 @@ use tally_engine::{
     replay::replay,
 };
 use tally_server::{
-    again::Again,
+    again::{Again, ResponseMatch},
     api::{completion::EmbeddingRequest, parse::parse},
     http::embed,
 };
@@ -31,14 +31,27 @@ use crate::{
     context::Context,
     models,
     output::{Colour, quoted},
-    receipts,
+    receipts, rehearsal,
 };
 
 /// What a replay found, thing by thing.
+#[derive(Default)]
 pub(super) struct Report {
     pub(super) same: Vec<String>,
     pub(super) differs: Vec<String>,
     pub(super) not_compared: Vec<String>,
+}
+
+impl Report {
+    /// Notes whether something is so; `None` if the receipt does not open what that takes.
+    fn note(&mut self, name: &str, found: Option<Result<bool>>) {
+        match found {
+            Some(Ok(true)) => self.same.push(name.to_owned()),
+            Some(Ok(false)) => self.differs.push(format!("not so: {name}")),
+            Some(Err(error)) => self.differs.push(format!("not so: {name}: {error:#}")),
+            None => self.not_compared.push(format!("not opened: {name}")),
+        }
+    }
 }
 
 pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
@@ -56,9 +69,13 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     let bar = context.output.bar("replaying", 1);
     let report = if let Some(computation) = receipt.embedding() {
         let engine = engine_of(load(computation.model_root)?)?;
-        compare_vectors(receipt, &computation, &engine)
+        let language = Language::of(engine.model())?;
+        compare_vectors(receipt, &computation, &engine, &language)
     } else {
         let computation = receipt.computation().context(closed)?;
+        if let Some(grammar) = &computation.controls.grammar {
+            rehearsal::rehearse(grammar).context("the receipt's grammar cannot be followed")?;
+        }
         let model = load(computation.model_root)?;
         let language = Arc::new(Language::of(&model)?);
         let engine = engine_of(model)?;
@@ -91,7 +108,7 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
             "Replayed: everything is bit for bit the same, and nobody's word was needed for this\nWho issued the receipt, and whether a log has it, `tally verify` tells"
         }
         true => {
-            "Replayed in part: the output tokens are bit for bit the same; what was not opened was not compared\nWho issued the receipt, and whether a log has it, `tally verify` tells"
+            "Replayed in part: the output tokens are bit for bit the same; the rest was not compared\nWho issued the receipt, and whether a log has it, `tally verify` tells"
         }
         false => "Not replayed: the receipt states something else than the computation yields",
     })?;
@@ -106,18 +123,12 @@ pub(super) fn compare(
     language: &Arc<Language>,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Report {
-    let mut report = Report { same: vec![], differs: vec![], not_compared: vec![] };
-    let mut note = |name: &str, found: Option<Result<bool>>| match found {
-        Some(Ok(true)) => report.same.push(name.to_owned()),
-        Some(Ok(false)) => report.differs.push(format!("not so: {name}")),
-        Some(Err(error)) => report.differs.push(format!("not so: {name}: {error:#}")),
-        None => report.not_compared.push(format!("not opened: {name}")),
-    };
+    let mut report = Report::default();
     let opened =
         |field: Field| receipt.openings.get(&field).map(|opening| opening.value.as_slice());
     let replayed = replay(engine, language, computation, on_progress);
     let count = computation.output.len();
-    note(
+    report.note(
         &format!("the {count} output tokens are what model, input, parameters and seed yield"),
         Some(replayed.map(|()| true).map_err(anyhow::Error::from)),
     );
@@ -139,33 +150,45 @@ pub(super) fn compare(
         let template = Digest::of_content(model.template().as_bytes());
         let is_known = preparation.tokenizer == Digest::of_content(model.tokenizer())
             && preparation.template.is_none_or(|stated| stated == template);
-        note("tokenizer and template are the model's", Some(Ok(is_known)));
-        note(
+        report.note("tokenizer and template are the model's", Some(Ok(is_known)));
+        report.note(
             "what the node added to the request is declared, and nothing else",
             derived(&|again| again.is_declared(answer, computation)),
         );
     }
-    note(
+    report.note(
         "the input tokens are what template and tokenizer make of the request",
         derived(&|again| again.is_input(computation)),
     );
-    note(
+    report.note(
         "sampling parameters, controls and seed are what the request asked for",
         derived(&|again| again.is_asked_for(computation)),
     );
     let response =
         opened(Field::Response).zip(again.as_ref().and_then(|again| again.as_ref().ok()));
-    note(
-        "the response is what the output tokens say",
-        response.map(|(response, again)| {
-            let logprobs = match again.logprobs() {
-                None => vec![],
-                Some(count) => logprobs_of(engine, language, computation, count)?,
-            };
-            Ok(again.is_response(response, statement, computation, &logprobs)?)
-        }),
-    );
+    let compared = response.map(|(response, again)| {
+        let logprobs = match again.logprobs() {
+            None => vec![],
+            Some(count) => logprobs_of(engine, language, computation, count)?,
+        };
+        Ok(again.compare_response(response, statement, computation, &logprobs)?)
+    });
+    note_response(&mut report, compared, computation.parameters.choice);
     report
+}
+
+fn note_response(report: &mut Report, compared: Option<Result<ResponseMatch>>, choice: u32) {
+    const NAME: &str = "the response is what the output tokens say";
+    if !matches!(compared, Some(Ok(ResponseMatch::OwnChoice))) {
+        let is_whole = |found| found == ResponseMatch::Whole;
+        return report.note(NAME, compared.map(|found| found.map(is_whole)));
+    }
+    report.note(
+        &format!("answer {choice} of the response is what the output tokens say"),
+        Some(Ok(true)),
+    );
+    let others = "other receipts tell of it: the response's other answers, and its totals";
+    report.not_compared.push(others.into());
 }
 
 /// The log-probabilities of the output's tokens, which a response may show.
@@ -211,40 +234,39 @@ fn compare_vectors(
     receipt: &Receipt,
     computation: &EmbeddingComputation,
     engine: &Engine,
+    language: &Language,
 ) -> Report {
-    let mut report = Report { same: vec![], differs: vec![], not_compared: vec![] };
+    let mut report = Report::default();
     let texts = computation.inputs.iter();
     let made: Result<Vec<Embedding>> = texts
         .map(|text| engine.embed(&[text.as_slice()])?.pop().context("the engine made no vector"))
         .collect();
-    let mut note = |name: &str, found: Result<bool>| match found {
-        Ok(true) => report.same.push(name.to_owned()),
-        Ok(false) => report.differs.push(format!("not so: {name}")),
-        Err(error) => report.differs.push(format!("not so: {name}: {error:#}")),
-    };
-    let count = computation.vectors.len();
-    let name = format!("the {count} vectors are what model and inputs yield");
+    let name = format!("the {} vectors are what model and inputs yield", computation.vectors.len());
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            note(&name, Err(error));
+            report.note(&name, Some(Err(error)));
             return report;
         }
     };
     let is_same = made.iter().map(|each| &each.values).eq(&computation.vectors);
-    note(&name, Ok(is_same && computation.arithmetic == tally_engine::ARITHMETIC));
+    report.note(&name, Some(Ok(is_same && computation.arithmetic == tally_engine::ARITHMETIC)));
     let opened = |field: Field| receipt.openings.get(&field).map(|found| found.value.as_slice());
-    match (opened(Field::Request), opened(Field::Response)) {
-        (Some(request), Some(response)) => {
-            let request =
-                parse::<EmbeddingRequest>(request).map_err(|error| anyhow!(error.message));
-            note(
-                "the response is what the vectors say",
-                request
-                    .map(|request| embed::body(&request, &computation.inputs, &made) == response),
-            );
-        }
-        _ => report.not_compared.push("not opened: the response is what the vectors say".into()),
-    }
+    let request = opened(Field::Request).map(parse::<EmbeddingRequest>);
+    let request =
+        || request.as_ref().map(|it| it.as_ref().map_err(|error| anyhow!("{}", error.message)));
+    report.note(
+        "the input tokens are what the tokenizer makes of the request",
+        request().map(|request| {
+            let inputs = embed::inputs_of(request?, engine.model(), language);
+            Ok(inputs.map_err(|text| anyhow!(text))? == computation.inputs)
+        }),
+    );
+    report.note(
+        "the response is what the vectors say",
+        request().zip(opened(Field::Response)).map(|(request, response)| {
+            Ok(embed::body(request?, &computation.inputs, &made) == response)
+        }),
+    );
     report
 }

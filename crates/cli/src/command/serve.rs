@@ -11,11 +11,14 @@ use tally_server::{
     http::{self, keys::NodeKeyList},
     issue::Desk,
     listen,
-    node::{Limits, ServerNode},
+    node::{Limits, ServerNode, TOKENIZING_KIB},
     shelf::{Shelf, ShelfLimits},
     store::StatementStore,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 
 use super::{Verdict, access, ask};
 use crate::{
@@ -24,6 +27,7 @@ use crate::{
     home::{Home, random},
     models, node,
     output::Output,
+    rehearsal::InChild,
 };
 
 const MIB: u64 = 1 << 20;
@@ -48,7 +52,8 @@ pub(crate) fn run(args: &args::Serve, context: &Context) -> Result<Verdict> {
     let address = args.listen;
     let output = context.output;
     let router = http::router(Arc::clone(&server));
-    runtime(context)?.block_on(async move {
+    let runtime = runtime(context)?;
+    let ended = runtime.block_on(async move {
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
         let bound = listener.local_addr()?;
@@ -66,7 +71,10 @@ pub(crate) fn run(args: &args::Serve, context: &Context) -> Result<Verdict> {
             false => "stopped: some answers did not end in time and have no receipt",
         });
         Ok(Verdict::Satisfied)
-    })
+    });
+    // What still computes for nobody is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 fn server_of(
@@ -101,11 +109,14 @@ fn server_of(
         shelf: Shelf::new(source, shelf),
         keys: keys_of(home, &issuer)?,
         desk: Desk::new(issuer, Arc::new(store), Arc::clone(&world)),
-        access,
         metrics: tally_server::Metrics::default(),
         log_public: home.log().join("public"),
-        places: Arc::new(tokio::sync::Semaphore::new(limits.requests_max as usize)),
-        compiling: tokio::sync::Semaphore::new(context.threads),
+        places: Arc::new(Semaphore::new(limits.requests_max as usize)),
+        rehearsal: Arc::new(InChild),
+        compiling: Semaphore::new(context.threads),
+        tokenizing: Semaphore::new(TOKENIZING_KIB as usize),
+        is_local: matches!(access, Access::Anyone) && args.listen.ip().is_loopback(),
+        access,
         limits,
         world,
         tell,

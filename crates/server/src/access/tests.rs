@@ -57,3 +57,23 @@ fn a_key_is_not_kept() {
     let (access, first, _) = access();
     assert!(!format!("{access:?}").contains(&first[KEY_PREFIX.len()..]));
 }
+
+#[test]
+fn the_scheme_is_known_in_any_case_and_a_full_minute_tells_how_long_it_lasts() {
+    let (access, first, _) = access();
+    for scheme in ["bearer", "BEARER", "Bearer", "bearer "] {
+        assert_eq!(status_of_key(&access, &format!("{scheme} {first}")), None, "{scheme}");
+    }
+    assert_eq!(status_of_key(&access, &format!("Basic {first}")), Some(401));
+    for _ in 0..3 {
+        drop(access.enter(Some(&format!("Bearer {first}")), 59_000).unwrap());
+    }
+    let refused = access.enter(Some(&format!("Bearer {first}")), 119_500 - 60_000).unwrap_err();
+    assert_eq!((refused.status, refused.retry_seconds), (429, Some(1)));
+    let early = access.enter(Some(&format!("Bearer {first}")), 1).unwrap_err();
+    assert_eq!((early.status, early.retry_seconds), (429, Some(60)));
+}
+
+fn status_of_key(access: &Access, authorization: &str) -> Option<u16> {
+    access.require_key(Some(authorization)).err().map(|error| error.status)
+}

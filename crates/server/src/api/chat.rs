@@ -239,7 +239,7 @@ pub struct Function {
     /// JSON schema of its arguments.
     #[serde(default)]
     pub parameters: Option<Json>,
-    /// Where a call is forced, its arguments always have the schema.
+    /// Where a call is forced, its arguments always have the schema; where not, `true` is refused.
     #[serde(default)]
     pub strict: Option<bool>,
 }

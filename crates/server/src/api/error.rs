@@ -14,6 +14,8 @@ pub struct ApiError {
     pub param: Option<String>,
     /// What was expected and what was found, in words.
     pub message: String,
+    /// When to try again, if it is known.
+    pub retry_seconds: Option<u64>,
 }
 
 /// The body of every answer whose status is not 2xx.
@@ -44,7 +46,7 @@ impl ApiError {
     #[must_use]
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let (param, message) = (Some(param.into()), message.into());
-        Self { status: 400, code: "invalid_value", param, message }
+        Self { status: 400, code: "invalid_value", param, message, retry_seconds: None }
     }
 
     /// A parameter that this server does not have: status 400.
@@ -56,7 +58,7 @@ impl ApiError {
     /// A fault of the whole request, of no single parameter.
     #[must_use]
     pub fn of_status(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, param: None, message: message.into() }
+        Self { status, code, param: None, message: message.into(), retry_seconds: None }
     }
 
     /// A fault of this server, whose cause is for its own log.

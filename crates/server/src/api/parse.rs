@@ -21,6 +21,11 @@ const DECIMAL_LEN_MAX: u64 = 40;
 /// What is not JSON, and a field that is unknown, missing, given twice or of another type: each
 /// refusal names its field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // The library would take an array of all fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        let text = "the body is an array, expected an object";
+        return Err(ApiError::of_status(400, "invalid_json", text));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut json);
     let parsed = parsed.map_err(|error| refusal(&error))?;

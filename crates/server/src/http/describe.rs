@@ -55,6 +55,9 @@ pub(super) enum Refusals {
     /// No API key, or one that is not known.
     #[response(status = 401)]
     NoKey(ErrorBody),
+    /// Without API keys: a request for another host, or from a page of one.
+    #[response(status = 403)]
+    NotLocal(ErrorBody),
     /// No such model, receipt, object or file.
     #[response(status = 404)]
     NotFound(ErrorBody),

@@ -80,7 +80,7 @@ async fn answer(
     let place = Arc::clone(&node.places).try_acquire_owned().map_err(|_| overloaded(node))?;
     let loaded = node.shelf.get(&request.model).await.map_err(|error| shelf_error(node, &error))?;
     let admission = node.desk.admit(Kind::Embedding, nonce, body.to_vec());
-    let outcome = compute(&loaded, &request, texts).await;
+    let outcome = compute(node, body.len(), &loaded, &request, texts).await;
     let delivered = match outcome {
         Ok(outcome) => deliver(node, &loaded.model, admission, &request, outcome).await,
         Err(refused) => turn_away(node, admission, &refused).await,
@@ -93,15 +93,19 @@ async fn answer(
 type Outcome = (Vec<Vec<TokenId>>, Vec<Embedding>);
 
 async fn compute(
+    node: &ServerNode,
+    size: usize,
     loaded: &Arc<Loaded>,
     request: &EmbeddingRequest,
     texts: Vec<OnePrompt>,
 ) -> Result<Outcome, Refused> {
     let (at, wanted) = (Arc::clone(loaded), (request.model.clone(), request.dimensions));
+    let turn = node.turn_to_tokenize(size).await;
     let encoding =
         tokio::task::spawn_blocking(move || encode(&at.model, &at.language, &texts, wanted));
     let stopped = || Refused { code: "server/internal", error: ApiError::internal() };
     let inputs = encoding.await.map_err(|_| stopped())??;
+    drop(turn);
     let embedded = loaded.worker.embed(inputs.clone()).await.ok_or_else(stopped)?;
     let embedded = embedded.map_err(|error| {
         let message = format!("the computation was refused: {error}");
@@ -111,6 +115,19 @@ async fn compute(
         }
     })?;
     Ok((inputs, embedded))
+}
+
+/// The effective inputs of a request, derived again.
+///
+/// # Errors
+/// What the model cannot embed, in words.
+pub fn inputs_of(
+    request: &EmbeddingRequest,
+    model: &Model,
+    language: &Language,
+) -> Result<Vec<Vec<TokenId>>, String> {
+    let name = (request.model.clone(), request.dimensions);
+    encode(model, language, &request.input.all(), name).map_err(|refused| refused.error.message)
 }
 
 /// The effective inputs: each text as the encoder's tokenizer frames it.

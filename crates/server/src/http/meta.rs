@@ -10,9 +10,15 @@ use axum::{
 };
 use serde::Serialize;
 use tally_engine::{ARITHMETIC, template::ChatOptions};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-use super::{authorization, complete::shelf_error, describe::Refusals, error};
+use super::{
+    authorization,
+    complete::{overloaded, shelf_error},
+    describe::Refusals,
+    error,
+};
 use crate::{
     api::{
         completion::{DetokenizeRequest, TokenizeRequest},
@@ -146,9 +152,11 @@ pub(super) async fn tokenize(
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
+        let _place = place(&node)?;
         let request: TokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
+        let _turn = node.turn_to_tokenize(body.len()).await;
         let encoding = tokio::task::spawn_blocking(move || encode(&loaded, &request));
         encoding.await.map_err(|_| ApiError::internal())?
     };
@@ -186,6 +194,7 @@ pub(super) async fn detokenize(
 ) -> Response {
     let work = async {
         let _entrance = node.access.enter(authorization(&headers), node.world.now_ms())?;
+        let _place = place(&node)?;
         let request: DetokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
@@ -222,6 +231,11 @@ pub(super) async fn metrics(State(node): State<Arc<ServerNode>>, headers: Header
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// A place among the requests that are answered at a time.
+fn place(node: &ServerNode) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(&node.places).try_acquire_owned().map_err(|_| overloaded(node))
 }
 
 fn answer(value: &impl Serialize) -> Response {

@@ -50,29 +50,10 @@ pub(super) async fn answer(admitted: Admitted, reply: oneshot::Sender<Reply>) {
 async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
     let Admitted { node, loaded, asked, mut admissions, held } = admitted;
     let started = Instant::now();
-    // Compiling grammars must not take the threads that everybody else needs.
-    let turn = match asked.controls.grammar {
-        Some(_) => node.compiling.acquire().await.ok(),
-        None => None,
-    };
-    let planned = {
-        let (loaded, asked, node) = (Arc::clone(&loaded), Arc::clone(&asked), Arc::clone(&node));
-        let scope = held.0.prefix_scope();
-        let nonce = admissions[0].nonce.clone();
-        tokio::task::spawn_blocking(move || {
-            computations(&node, &loaded, &asked, nonce.as_deref(), scope)
-        })
-        .await
-    };
-    drop(turn);
+    let planned = planned(&node, &loaded, &asked, &admissions[0], held.0.prefix_scope()).await;
     let (plan, computed) = match planned {
-        Ok(Ok(planned)) => planned,
-        Ok(Err(refused)) => return turn_away(&node, admissions.remove(0), refused, reply).await,
-        Err(error) => {
-            node.failed("planning a request", &error);
-            let refused = Refused { code: "server/internal", error: ApiError::internal() };
-            return turn_away(&node, admissions.remove(0), refused, reply).await;
-        }
+        Ok(planned) => planned,
+        Err(refused) => return turn_away(&node, admissions.remove(0), refused, reply).await,
     };
     let frame = Frame {
         id: admissions[0].id,
@@ -96,7 +77,7 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
         match Draft::new(admission, prepared) {
             Ok(draft) => {
                 let running = loaded.worker.generate(task, listener);
-                choices.push(Choice { draft, running, finish: None });
+                choices.push(Choice { draft, running, is_cut: false, finish: None });
             }
             Err(error) => return node.failed("drafting a receipt", &error),
         }
@@ -111,6 +92,7 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
         choices,
         lines: vec![],
         size: 0,
+        is_full: false,
         held: None,
         started,
         is_begun: false,
@@ -122,6 +104,33 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
 /// What each choice computes, and what its receipt says of it.
 type Computations = (Plan, Vec<(Task, Prepared)>);
 
+/// Plans a request when its turn has come, on a thread where that holds up nobody.
+async fn planned(
+    node: &Arc<ServerNode>,
+    loaded: &Arc<Loaded>,
+    asked: &Arc<Asked>,
+    admission: &Admission,
+    prefix_scope: u64,
+) -> Result<Computations, Refused> {
+    // Compiling grammars must not take the threads and the memory that everybody else needs.
+    let _compiling = match asked.controls.grammar {
+        Some(_) => node.compiling.acquire().await.ok(),
+        None => None,
+    };
+    let _tokenizing = node.turn_to_tokenize(admission.body.len()).await;
+    let planning = {
+        let nonce = admission.nonce.clone();
+        let (node, loaded, asked) = (Arc::clone(node), Arc::clone(loaded), Arc::clone(asked));
+        tokio::task::spawn_blocking(move || {
+            computations(&node, &loaded, &asked, nonce.as_deref(), prefix_scope)
+        })
+    };
+    planning.await.unwrap_or_else(|error| {
+        node.failed("planning a request", &error);
+        Err(Refused { code: "server/internal", error: ApiError::internal() })
+    })
+}
+
 /// Plans a request down to the tasks of its choices; it may take a while.
 fn computations(
     node: &ServerNode,
@@ -132,6 +141,12 @@ fn computations(
 ) -> Result<Computations, Refused> {
     let limit = node.limits.output_tokens_max;
     let plan = plan(asked, &loaded.model, &loaded.language, limit)?;
+    if let Some(grammar) = &asked.controls.grammar {
+        let rehearsed = node.rehearsal.rehearse(grammar);
+        rehearsed
+            .and_then(|rehearsed| rehearsed.require_for(plan.tasks.len()))
+            .map_err(|reason| refused_controls(&reason, asked))?;
+    }
     let mut computed = vec![];
     for PlannedTask { input, parameters } in &plan.tasks {
         let client = asked.seed.map(seed_of);
@@ -204,6 +219,8 @@ fn told(node: &ServerNode, error: &ApiError, receipts: &[Receipt]) -> (u16, Vec<
 struct Choice {
     draft: Draft,
     running: Running,
+    /// Whether tokens were drawn that are not part of the answer.
+    is_cut: bool,
     finish: Option<FinishReason>,
 }
 
@@ -219,6 +236,8 @@ struct Run {
     lines: Vec<u8>,
     /// Bytes of all events so far, sent or not: an answer that is no stream has fewer.
     size: usize,
+    /// Whether no receipt could hold more.
+    is_full: bool,
     /// The event that waits for the receipts.
     held: Option<(u32, Vec<u8>)>,
     started: Instant,
@@ -341,6 +360,11 @@ impl Run {
         logprobs: Option<&TokenLogprobs>,
         client: &mut Client,
     ) -> Result<(), Refused> {
+        if self.is_full {
+            // It was drawn before the worker learnt that it is one too many.
+            self.choices[index as usize].is_cut = true;
+            return Ok(());
+        }
         self.begin(client).await;
         self.choices[index as usize].draft.append(token);
         let payload = self.responder.push(index, token, logprobs).map_err(|error| {
@@ -349,6 +373,7 @@ impl Run {
         })?;
         self.size += payload.len() + 1;
         if self.size > RESPONSE_BYTES_MAX.min(COMMITTED_BYTES_MAX / self.choices.len()) {
+            self.is_full = true;
             self.cancel();
         }
         if self.signer.is_some() {
@@ -360,7 +385,9 @@ impl Run {
     /// Ends a choice. The last event of all waits for the receipts.
     async fn end(&mut self, index: u32, finish: FinishReason, client: &mut Client) {
         self.begin(client).await;
-        self.choices[index as usize].finish = Some(finish);
+        let choice = &mut self.choices[index as usize];
+        let finish = if choice.is_cut { FinishReason::Cancelled } else { finish };
+        choice.finish = Some(finish);
         let payload = self.responder.finish(index, finish);
         let is_last = self.choices.iter().all(|choice| choice.finish.is_some());
         let has_usage = self.asked.stream.is_some_and(|form| form.includes_usage);

@@ -19,7 +19,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use tally_core::{ed25519::SigningKey, receipt::Bundle};
+use tally_core::{computation::Grammar, ed25519::SigningKey, receipt::Bundle};
 use tally_engine::{ARITHMETIC, Kernels, Model, batch::BatchLimits};
 use tally_issuer::{Node, NodeKeys};
 use tally_log::Posix;
@@ -28,8 +28,9 @@ use tally_server::{
     access::Access,
     http::{self, keys::NodeKeyList},
     issue::Desk,
-    node::{Limits, ServerNode},
+    node::{Limits, ServerNode, TOKENIZING_KIB},
     proxy::{self, Keeper, Proxy, Settings},
+    rehearsal::{Rehearsal, Rehearsed},
     shelf::{Shelf, ShelfLimits},
     store::StatementStore,
 };
@@ -137,6 +138,17 @@ pub(crate) struct Stage {
     _folder: TempDir,
 }
 
+/// Compiles right here: these tests are their own strangers.
+#[derive(Debug)]
+struct InProcess;
+
+impl Rehearsal for InProcess {
+    fn rehearse(&self, grammar: &Grammar) -> Result<Rehearsed, String> {
+        tally_engine::grammar::rehearse(grammar).map_err(|error| error.to_string())?;
+        Ok(Rehearsed { memory_bytes: 1 << 20, time: Duration::from_millis(1) })
+    }
+}
+
 fn key_list(keys: &NodeKeys) -> NodeKeyList {
     let (log, cosigner) = keys.verifiers().unwrap();
     let issuer = keys.receipt.public_key();
@@ -172,11 +184,14 @@ impl Stage {
             shelf: Shelf::new(Arc::new(OnlyDefault), shelf),
             desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)),
             access: Access::Anyone,
+            is_local: true,
             keys: key_list(&keys),
             metrics: Metrics::default(),
             log_public: folder.path().join("log/public"),
             places: Arc::new(Semaphore::new(limits.requests_max as usize)),
+            rehearsal: Arc::new(InProcess),
             compiling: Semaphore::new(2),
+            tokenizing: Semaphore::new(TOKENIZING_KIB as usize),
             limits,
             world: Arc::clone(&world),
             tell: |text| panic!("{text}"),
@@ -192,6 +207,7 @@ impl Stage {
             policy: policy(&keys),
             keeper: Arc::clone(&kept) as Arc<dyn Keeper>,
             world,
+            is_local: true,
             body_bytes_max: 1 << 20,
             wait_max: Duration::from_secs(5),
         };

@@ -195,13 +195,21 @@ async fn a_path_that_the_log_cannot_have_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_takes_too_long_to_compile_is_refused_at_once() {
+async fn what_cannot_be_kept_is_refused_by_name() {
     let stage = Stage::new().await;
-    let schema = r#"{"type":"integer","allOf":[{"multipleOf":9973},{"multipleOf":9967}]}"#;
-    let form = format!(
-        r#","response_format":{{"type":"json_schema","json_schema":{{"name":"x","schema":{schema}}}}}"#
-    );
-    let answer = chat(stage.node, &form).await;
-    assert_eq!(answer.status, 400, "{answer:?}");
-    assert!(answer.text().contains("multipleOf"), "{answer:?}");
+    let tool = |function: &str| {
+        format!(r#","tools":[{{"type":"function","function":{{"name":"f",{function}}}}}]"#)
+    };
+    let forced = r#","tool_choice":"required""#;
+    for (form, name) in [
+        (tool(r#""strict":true"#), "tools[0].function.strict"),
+        (tool(r##""parameters":{"$ref":"#"}"##) + forced, "tools[0].function.parameters"),
+    ] {
+        let answer = chat(stage.node, &form).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["error"]["param"], name);
+    }
+    let array = ask(stage.node, "POST", CHAT, None, br#"["default",[]]"#).await;
+    assert_eq!(array.status, 400, "{array:?}");
 }

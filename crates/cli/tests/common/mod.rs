@@ -1,0 +1,64 @@
+//! The program as tests run it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A running `tally` that is ended when the test ends, and the address it listens on.
+pub(crate) struct Running {
+    child: Child,
+    /// Where it listens.
+    pub(crate) url: String,
+}
+
+impl Running {
+    /// Starts a command that serves and waits until it says where.
+    pub(crate) fn start(home: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tally"))
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .env("TALLY_HOME", home)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = lines.find_map(|line| {
+            let line = line.unwrap();
+            let at = line.find("http://127.0.0.1:")?;
+            line[at..].split(' ').next().map(str::to_owned)
+        });
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: url.unwrap() }
+    }
+
+    /// Sends a body and returns the whole answer, as it stands on the wire.
+    pub(crate) fn post(&self, path: &str, body: &str) -> String {
+        self.post_with(path, "", body)
+    }
+
+    /// Sends a body with further headers, each ended by a line break.
+    pub(crate) fn post_with(&self, path: &str, headers: &str, body: &str) -> String {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
