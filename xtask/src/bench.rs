@@ -24,6 +24,7 @@ use crate::repo::Repo;
 mod batch;
 mod llama;
 mod machine;
+mod receipts;
 mod shape;
 
 /// The accept vector that is timed: inclusion proof, one cosignature, all openings.
@@ -41,6 +42,8 @@ pub(crate) enum Bench {
     Engine(shape::Options),
     /// Tokens a second of many tasks at a time
     Batch(batch::Options),
+    /// What receipts cost a node: the same answers with and without them
+    Receipts(receipts::Options),
     /// Durable appends
     Log,
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
     let which = match which {
         Some(Bench::Engine(options)) => return shape::run(repo, &options),
         Some(Bench::Batch(options)) => return batch::run(repo, &options),
+        Some(Bench::Receipts(options)) => return receipts::run(repo, &options),
         which => which,
     };
     println!("| what | measured |\n|---|---|");
@@ -57,7 +61,7 @@ pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
         Some(Bench::Verify) => bench_verify(repo),
         Some(Bench::Model) => bench_model(repo),
         Some(Bench::Log) => bench_log(),
-        Some(Bench::Engine(_) | Bench::Batch(_)) | None => {
+        Some(Bench::Engine(_) | Bench::Batch(_) | Bench::Receipts(_)) | None => {
             bench_verify(repo)?;
             bench_model(repo)?;
             bench_log()

@@ -249,10 +249,15 @@ pub fn issue<E: From<IssuerError>>(
 ) -> Result<Issued, E> {
     let signed = sign(statement, key);
     let digest = signed.digest();
-    let hour = HourBucket::of_unix_seconds(statement.time_ms / 1000);
-    let (log_index, proof) = log(Entry { kind: EntryKind::RECEIPT, hour, digest })?;
+    let (log_index, proof) = log(entry_of(&signed, statement.time_ms))?;
     let evidence = vec![Evidence::new(EvidenceKind::Inclusion, proof)];
     Ok(Issued { digest, log_index, bundle: Bundle { statement: signed, evidence, openings } })
+}
+
+/// The log entry of a statement: its digest and the hour of its time.
+pub(crate) fn entry_of(signed: &SignedStatement, time_ms: u64) -> Entry {
+    let hour = HourBucket::of_unix_seconds(time_ms / 1000);
+    Entry { kind: EntryKind::RECEIPT, hour, digest: signed.digest() }
 }
 
 pub(crate) fn require_legal(admission: &Admission) -> Result<(), IssuerError> {

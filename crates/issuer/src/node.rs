@@ -10,7 +10,7 @@ use tally_core::{
     cosignature::Timestamp,
     ed25519::{PublicKey, SigningKey},
     note::{KeyName, VerifierKey},
-    receipt::{Openings, Statement, key_id},
+    receipt::{Openings, SignedStatement, Statement, key_id},
 };
 use tally_log::{Cosigner, Log, LogError, NamedKey, Sequencer, SequencerLimits, Storage};
 
@@ -102,6 +102,28 @@ impl Node {
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key.public_key()
+    }
+
+    /// Signs a statement; nobody may be told of it before it is [entered](Self::enter).
+    #[must_use]
+    pub fn sign(&self, statement: &Statement) -> SignedStatement {
+        draft::sign(statement, &self.key)
+    }
+
+    /// Enters a signed statement into the log; what is returned, its inclusion proof, survives a
+    /// crash. `time_ms` is the statement's own time, `now_seconds` what the cosignature states.
+    ///
+    /// # Errors
+    /// If the log or the cosigner refuses; then no receipt exists.
+    pub fn enter(
+        &self,
+        signed: &SignedStatement,
+        time_ms: u64,
+        now_seconds: u64,
+    ) -> Result<Vec<u8>, IssuerError> {
+        let now = Timestamp::new(now_seconds)?;
+        let index = self.sequencer.append_wait(draft::entry_of(signed, time_ms), now)?;
+        Ok(self.sequencer.prove(index)?.encode().into_bytes())
     }
 
     /// Issues a receipt; it is durable in the log, and cosigned, when this returns.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use futures_util::future::join;
 use tally_core::{
     Digest,
     cbor::Cbor as _,
@@ -14,6 +15,7 @@ use tally_core::{
 };
 use tally_issuer::{Admission, IssuerError, Node};
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use crate::{
     api::response::ReceiptObject,
@@ -95,14 +97,23 @@ impl Desk {
         statement: Statement,
         openings: Openings,
     ) -> Result<Receipt, IssueError> {
-        let this = self.clone();
-        let issuing = tokio::task::spawn_blocking(move || {
-            let id = statement.id;
-            let issued = this.node.issue(&statement, openings, this.world.now_ms() / 1000)?;
-            this.store.put(id, issued.digest, issued.bundle.statement.encode())?;
-            Ok(Receipt { id, bundle: issued.bundle })
-        });
-        issuing.await.unwrap_or(Err(IssueError::Stopped))
+        let (id, time_ms) = (statement.id, statement.time_ms);
+        let signed = self.node.sign(&statement);
+        // Log and store are written at the same time: each waits for the disk.
+        let keeping = {
+            let (store, digest, bytes) =
+                (Arc::clone(&self.store), signed.digest(), signed.encode());
+            spawn_blocking(move || store.put(id, digest, bytes))
+        };
+        let entering = {
+            let (this, signed) = (self.clone(), signed.clone());
+            spawn_blocking(move || this.node.enter(&signed, time_ms, this.world.now_ms() / 1000))
+        };
+        let (kept, proof) = join(keeping, entering).await;
+        kept.map_err(|_| IssueError::Stopped)??;
+        let proof = proof.map_err(|_| IssueError::Stopped)??;
+        let evidence = vec![Evidence::new(EvidenceKind::Inclusion, proof)];
+        Ok(Receipt { id, bundle: Bundle { statement: signed, evidence, openings } })
     }
 
     /// The receipt of an id again, with its newest inclusion proof and without openings.

@@ -61,6 +61,9 @@ pub struct ServerNode {
     pub access: Access,
     /// Whether it answers this machine alone, and no page in a browser.
     pub is_local: bool,
+    /// Gives chats and completions without receipts: for the measurement of what receipts cost, and
+    /// for nothing else. The program has no way to set it.
+    pub dangerous_without_receipts: bool,
     /// Limits.
     pub limits: Limits,
     /// Clock and randomness.

@@ -117,6 +117,7 @@ fn server_of(
         tokenizing: Semaphore::new(TOKENIZING_KIB as usize),
         is_local: matches!(access, Access::Anyone) && args.listen.ip().is_loopback(),
         access,
+        dangerous_without_receipts: false,
         limits,
         world,
         tell,

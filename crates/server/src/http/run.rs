@@ -63,7 +63,9 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
     };
     let ids = admissions.iter().map(|admission| hex::encode(admission.id)).collect();
     let (events, received) = mpsc::unbounded_channel();
-    let signer = asked.stream.zip(computed.first()).map(|(_, (_, prepared))| {
+    let has_receipts = !node.dangerous_without_receipts;
+    let signed = asked.stream.filter(|_| has_receipts);
+    let signer = signed.zip(computed.first()).map(|(_, (_, prepared))| {
         let admissions: Vec<&Admission> = admissions.iter().collect();
         node.desk.node().stream(&admissions, prepared)
     });
@@ -74,7 +76,8 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
     let mut choices = vec![];
     for (index, (admission, (task, prepared))) in (0..).zip(admissions.into_iter().zip(computed)) {
         let listener = Listener { choice: index, events: events.clone() };
-        match Draft::new(admission, prepared) {
+        let draft = has_receipts.then(|| Draft::new(admission, prepared)).transpose();
+        match draft {
             Ok(draft) => {
                 let running = loaded.worker.generate(task, listener);
                 choices.push(Choice { draft, running, is_cut: false, finish: None });
@@ -217,7 +220,8 @@ fn told(node: &ServerNode, error: &ApiError, receipts: &[Receipt]) -> (u16, Vec<
 /// One choice on its way.
 #[derive(Debug)]
 struct Choice {
-    draft: Draft,
+    /// What its receipt will say; nothing only where receipts are measured.
+    draft: Option<Draft>,
     running: Running,
     /// Whether tokens were drawn that are not part of the answer.
     is_cut: bool,
@@ -366,7 +370,9 @@ impl Run {
             return Ok(());
         }
         self.begin(client).await;
-        self.choices[index as usize].draft.append(token);
+        if let Some(draft) = &mut self.choices[index as usize].draft {
+            draft.append(token);
+        }
         let payload = self.responder.push(index, token, logprobs).map_err(|error| {
             self.node.failed("the text of a token", &error);
             Refused { code: "server/internal", error: ApiError::internal() }
@@ -376,7 +382,7 @@ impl Run {
             self.is_full = true;
             self.cancel();
         }
-        if self.signer.is_some() {
+        if self.asked.stream.is_some() {
             self.tell(&payload, index, &[token], client).await;
         }
         Ok(())
@@ -391,7 +397,7 @@ impl Run {
         let payload = self.responder.finish(index, finish);
         let is_last = self.choices.iter().all(|choice| choice.finish.is_some());
         let has_usage = self.asked.stream.is_some_and(|form| form.includes_usage);
-        if self.signer.is_none() {
+        if self.asked.stream.is_none() {
             return;
         }
         if is_last && !has_usage {
@@ -408,9 +414,9 @@ impl Run {
             return;
         }
         self.node.metrics.first_token_seconds.observe(self.started.elapsed().as_secs_f64());
-        let Some(signer) = &self.signer else { return };
-        let head = Base64UrlUnpadded::encode_string(signer.head());
-        let salt = Base64UrlUnpadded::encode_string(signer.salt().as_bytes());
+        if self.asked.stream.is_none() {
+            return;
+        }
         if let Client::Waiting(reply) = std::mem::replace(client, Client::Gone) {
             let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
             let body = ReplyBody::Stream(receiver);
@@ -420,20 +426,29 @@ impl Run {
             }
         }
         for (index, payload) in (0..).zip(self.responder.open()) {
-            if index > 0 {
-                self.tell(&payload, index, &[], client).await;
-                continue;
+            match &self.signer {
+                Some(signer) if index == 0 => {
+                    let head = Base64UrlUnpadded::encode_string(signer.head());
+                    let salt = Base64UrlUnpadded::encode_string(signer.salt().as_bytes());
+                    let signature = self.sign(&payload, 0, &[]);
+                    let member = Member::Head { head: &head, salt: &salt, signature };
+                    client.send(with_member(&payload, &member)).await;
+                }
+                _ => self.tell(&payload, index, &[], client).await,
             }
-            let signature = self.sign(&payload, 0, &[]);
-            let member = Member::Head { head: &head, salt: &salt, signature };
-            client.send(with_member(&payload, &member)).await;
         }
     }
 
     /// Sends an event that carries tokens.
     async fn tell(&mut self, payload: &[u8], choice: u32, tokens: &[TokenId], client: &mut Client) {
-        let signature = self.sign(payload, choice, tokens);
-        client.send(with_member(payload, &Member::Tokens { choice, tokens, signature })).await;
+        let event = match self.signer {
+            Some(_) => {
+                let signature = self.sign(payload, choice, tokens);
+                with_member(payload, &Member::Tokens { choice, tokens, signature })
+            }
+            None => payload.to_vec(),
+        };
+        client.send(event).await;
     }
 
     /// Signs an event and notes that it is part of the answer.
@@ -458,45 +473,51 @@ impl Run {
             }
             (None, held) => held,
         };
-        let response = match self.signer {
+        let response = match self.asked.stream {
             Some(_) => std::mem::take(&mut self.lines),
             None => self.responder.body(),
         };
         let node = Arc::clone(&self.node);
-        let issuing = self.choices.drain(..).map(async |choice| {
+        let drafts = self.choices.drain(..).filter_map(|choice| {
             let finish = choice.finish.unwrap_or(FinishReason::Cancelled);
-            let (statement, openings) = choice.draft.finish(finish, &response)?;
+            choice.draft.map(|draft| (draft, finish))
+        });
+        let issuing = drafts.map(async |(draft, finish)| {
+            let (statement, openings) = draft.finish(finish, &response)?;
             node.desk.issue(statement, openings).await
         });
         let issued = try_join_all(issuing).await;
         self.node.metrics.issue_seconds.observe(ended.elapsed().as_secs_f64());
-        let object = match &issued {
-            Ok(receipts) => {
-                self.node.metrics.receipts.inc_by(receipts.len() as u64);
-                object_of(receipts)
-            }
+        let receipts = match issued {
+            Ok(receipts) => receipts,
             Err(error) => {
-                self.node.failed("issuing receipts", error);
-                None
+                self.node.failed("issuing receipts", &error);
+                let (status, body, receipts) = told(&self.node, &ApiError::internal(), &[]);
+                let body = ReplyBody::Whole(body);
+                return deliver_failure(client, Reply { status, receipts, body }).await;
             }
         };
-        let Some(object) = object else {
-            let (status, body, receipts) = told(&self.node, &ApiError::internal(), &[]);
-            return deliver_failure(
-                client,
-                Reply { status, receipts, body: ReplyBody::Whole(body) },
-            )
-            .await;
-        };
+        self.node.metrics.receipts.inc_by(receipts.len() as u64);
+        let object = object_of(&receipts);
         if let Client::Waiting(reply) = client {
-            let body = ReplyBody::Whole(with_member(&response, &object));
+            let body = match &object {
+                Some(object) => with_member(&response, object),
+                None => response,
+            };
+            let body = ReplyBody::Whole(body);
             let _ = reply.send(Reply { status: 200, receipts: self.ids, body });
             return;
         }
-        if let (Some((choice, payload)), Some(signer)) = (last, &mut self.signer) {
-            let signature = signer.sign(&payload, choice, &[]);
-            let signature = Base64UrlUnpadded::encode_string(&signature);
-            client.send(with_member(&payload, &Member::Last { choice, object, signature })).await;
+        if let Some((choice, payload)) = last {
+            let event = match (object, &mut self.signer) {
+                (Some(object), Some(signer)) => {
+                    let signature = signer.sign(&payload, choice, &[]);
+                    let signature = Base64UrlUnpadded::encode_string(&signature);
+                    with_member(&payload, &Member::Last { choice, object, signature })
+                }
+                _ => payload,
+            };
+            client.send(event).await;
         }
         if let Client::Streaming(events, deadline) = client {
             let _ = timeout_at(deadline.into(), events.send(Bytes::from_static(DONE))).await;
@@ -507,8 +528,9 @@ impl Run {
     async fn fail(mut self, refused: Refused, client: Client) {
         self.cancel();
         let node = Arc::clone(&self.node);
-        let issuing = self.choices.drain(..).map(async |choice| {
-            let (statement, openings) = choice.draft.refuse(refused.code)?;
+        let drafts = self.choices.drain(..).filter_map(|choice| choice.draft);
+        let issuing = drafts.map(async |draft| {
+            let (statement, openings) = draft.refuse(refused.code)?;
             node.desk.issue(statement, openings).await
         });
         let receipts = try_join_all(issuing).await.unwrap_or_else(|error| {

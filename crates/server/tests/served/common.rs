@@ -185,6 +185,7 @@ impl Stage {
             desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)),
             access: Access::Anyone,
             is_local: true,
+            dangerous_without_receipts: false,
             keys: key_list(&keys),
             metrics: Metrics::default(),
             log_public: folder.path().join("log/public"),
