@@ -12,7 +12,7 @@ mod serve;
 
 pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
 pub(crate) use policy::{NewPolicy, Policy};
-pub(crate) use receipt::{Complete, Export, Forget, List, Receipt, Reveal, Show};
+pub(crate) use receipt::{Complete, Export, Forget, ImportReceipts, List, Receipt, Reveal, Show};
 pub(crate) use serve::{Access, Proxy, Serve};
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,13 @@ Exit status: 0 satisfied, 1 not satisfied, 2 unreadable input or wrong use.";
 
 /// Receipts for AI: answers that anyone can verify offline and replay bit for bit.
 #[derive(Debug, Parser)]
-#[command(name = "tally", version, after_help = EXAMPLES, propagate_version = true)]
+#[command(
+    name = "tally",
+    version,
+    after_help = EXAMPLES,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -55,6 +61,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "TALLY_KERNELS",
+        hide_env_values = true,
         value_name = "NAME",
         default_value = "detect"
     )]
@@ -80,7 +87,7 @@ pub(crate) enum Command {
     Embed(Embed),
     /// Judge a receipt offline: what is established, by what, and what is not
     #[command(
-        after_help = "Example:\n  tally verify answer.receipt --policy policy.toml --request request.json\n\nThe policy says whom you trust. Without --policy it is the one in your home, which trusts your own node."
+        after_help = "Example:\n  tally verify answer.receipt --policy policy.toml --request request.json\n\nThe policy says whom you trust. Without --policy it is the one in your home, which trusts your own node.\n\nExit status: 0 the policy is satisfied, 1 it is not, 2 the receipt or the policy cannot be read."
     )]
     Verify(Verify),
     /// Show what a receipt says, without judging it
@@ -90,7 +97,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Compute a receipt's answer again and compare it bit for bit
     #[command(
-        after_help = "Example:\n  tally replay answer.receipt\n\nNeeds the model and the openings of input, seed and output, which `tally ask --receipt` writes."
+        after_help = "Example:\n  tally replay answer.receipt\n\nNeeds the model and the openings of input, seed and output, which `tally ask --receipt` writes.\n\nExit status: 0 the same, 1 something differs, 2 it cannot be computed again here."
     )]
     Replay(Replay),
     /// Serve this home's node: OpenAI's API, every answer with a receipt
@@ -100,7 +107,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Stand between a program and a node, and let only verified answers through
     #[command(
-        after_help = "Example:\n  tally proxy --upstream http://127.0.0.1:8080 --policy policy.toml &\n  export OPENAI_BASE_URL=http://127.0.0.1:8081/v1\n\nEvery receipt, and every event of a stream, is verified before anything of it is passed on."
+        after_help = "Example:\n  tally proxy --upstream http://127.0.0.1:8080 --policy policy.toml &\n  export OPENAI_BASE_URL=http://127.0.0.1:8081/v1 OPENAI_API_KEY=none\n\nEvery receipt, and every event of a stream, is verified before anything of it is passed on."
     )]
     Proxy(Proxy),
     /// Make, list and remove the API keys of this home's node
@@ -193,7 +200,7 @@ pub(crate) struct Sampling {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) top_k: u32,
     /// Fix the sampling seed [default: derived from your nonce and the input]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(crate) seed: Option<u64>,
 }
 
@@ -223,8 +230,8 @@ pub(crate) struct Verify {
     /// The answer that you got
     #[arg(long, value_name = "FILE")]
     pub(crate) response: Option<PathBuf>,
-    /// Judge as of this time, in milliseconds since 1970 [default: now]
-    #[arg(long, value_name = "MS")]
+    /// Let this be now, in milliseconds since 1970: a receipt must not be of the future [default: the clock]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub(crate) now: Option<u64>,
 }
 
@@ -238,8 +245,8 @@ pub(crate) struct Inspect {
 pub(crate) struct Replay {
     /// The receipt: its file, or the beginning of the digest or id of one that your home keeps
     pub(crate) receipt: PathBuf,
-    /// Model file to compute with [default: the known model with the receipt's root]
-    #[arg(long, value_name = "FILE")]
+    /// Model to compute with, by file or name [default: the known model with the receipt's root]
+    #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
 }
 
@@ -259,6 +266,14 @@ pub(crate) enum Log {
         after_help = "Example:\n  tally log fsck\n\nExit status: 0 sound, 1 damaged, 2 it could not be looked at."
     )]
     Fsck,
+}
+
+fn milliseconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected milliseconds since 1970, such as 1790000000000".to_owned())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 fn temperature(text: &str) -> Result<Micro, String> {

@@ -36,11 +36,17 @@ fn main() -> ExitCode {
         Ok(Verdict::Satisfied) => ExitCode::SUCCESS,
         Ok(Verdict::NotSatisfied) => ExitCode::from(1),
         Ok(Verdict::Unreadable) => ExitCode::from(2),
+        // Nobody reads any more: there is nobody to tell.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(2),
         Err(error) => {
             let text = chain_text(&error);
             output.note(&format!("error: {text}"));
+            let (text, hint) = match text.split_once("\n\nhint: ") {
+                Some((text, hint)) => (text, Some(hint)),
+                None => (text.as_str(), None),
+            };
             // The exit status tells even if stdout is gone.
-            let _ = output.json(&serde_json::json!({"error": text}));
+            let _ = output.json(&serde_json::json!({"error": text, "hint": hint}));
             ExitCode::from(2)
         }
     }
@@ -63,6 +69,11 @@ fn wrong_use(error: &clap::Error) -> ExitCode {
     let is_json = std::env::args_os().any(|argument| argument == "--json");
     let _ = Output::new(is_json, false).json(&serde_json::json!({"error": error.to_string()}));
     ExitCode::from(2)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// An error and its causes, without a cause that the text before it has told already.

@@ -22,7 +22,7 @@ pub(crate) fn open(home: &Home) -> Result<Node> {
         let is_held = matches!(&error, IssuerError::Log(LogError::Locked { .. }));
         let shown = anyhow::Error::from(error).context("cannot open this node's log");
         match is_held {
-            true => anyhow::anyhow!("{shown:#}\n\nhint: another `tally` has it open; try again"),
+            true => anyhow::anyhow!("{shown:#}\n\nhint: another `tally` writes it, a running `tally serve` for example: stop that one first, or ask it (its log is at /log)"),
             false => shown,
         }
     })

@@ -34,6 +34,12 @@ impl ReceiptFile {
         Ok(Self { file, temporary, path: path.into(), is_written: false })
     }
 
+    /// Makes an empty file where nothing stands: what is there, a device or link too, is left alone.
+    pub(crate) fn prepare_new(path: &Path) -> Result<Self> {
+        require_absent(path)?;
+        Self::prepare(path)
+    }
+
     /// Writes the receipt, durably, and gives it its name.
     pub(crate) fn write(mut self, bundle: &Bundle) -> Result<PathBuf> {
         let failed = || format!("cannot write receipt file {}", self.path.display());
@@ -47,6 +53,16 @@ impl ReceiptFile {
         self.is_written = true;
         Ok(self.path.clone())
     }
+}
+
+/// That nothing stands at a path, not even a link that leads nowhere.
+pub(crate) fn require_absent(path: &Path) -> Result<()> {
+    anyhow::ensure!(
+        fs::symlink_metadata(path).is_err(),
+        "{} is there already\n\nhint: name another file",
+        path.display()
+    );
+    Ok(())
 }
 
 impl Drop for ReceiptFile {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tally_core::{Digest, receipt::BUNDLE_BYTES_MAX};
+use serde_json::Value;
+use tally_core::{Digest, commitment::Field, receipt::BUNDLE_BYTES_MAX};
 
 use crate::{command::read_limited, context::Context, view::ReceiptView};
 
@@ -16,6 +17,9 @@ const EXTENSION: &str = "receipt";
 const DIGITS_MIN: usize = 4;
 /// Most receipts that an ambiguous name lists.
 const LISTED_MAX: usize = 5;
+
+/// Characters of a question that are listed.
+const WORDS_LEN: usize = 40;
 
 /// A kept receipt, as far as it is needed to choose among many.
 pub(crate) struct Kept {
@@ -33,6 +37,8 @@ pub(crate) struct Summary {
     pub(crate) outcome: String,
     pub(crate) model: Option<Digest>,
     pub(crate) opened: Vec<String>,
+    /// The beginning of what was asked, if that is open.
+    pub(crate) words: String,
     pub(crate) evidence_count: usize,
 }
 
@@ -76,11 +82,15 @@ pub(crate) fn list(folder: &Path) -> Result<Folder> {
 /// The file of a receipt that is named by its file, or by the beginning of its digest or id.
 pub(crate) fn find(name: &Path, context: &Context) -> Result<PathBuf> {
     let digits = name.to_str().filter(|text| {
-        (DIGITS_MIN..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
     });
     let (Some(digits), false) = (digits, name.exists()) else {
         return Ok(name.into());
     };
+    anyhow::ensure!(
+        digits.len() >= DIGITS_MIN,
+        "there is no file `{digits}`, and the beginning of a digest or id has at least {DIGITS_MIN} digits"
+    );
     let folder = context.existing_home()?.receipts();
     let digits = digits.to_ascii_lowercase();
     let mut found = list(&folder)?.kept;
@@ -100,6 +110,20 @@ pub(crate) fn find(name: &Path, context: &Context) -> Result<PathBuf> {
             bail!("`{digits}` begins {} receipts:{}", several.len(), shown.collect::<String>())
         }
     }
+}
+
+/// The beginning of what a request asks: of its last text.
+fn words_of(request: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(request).unwrap_or_default();
+    let last = |name: &str| body.get(name)?.as_array()?.last();
+    let text = last("messages")
+        .and_then(|message| message.get("content"))
+        .or_else(|| last("input"))
+        .or_else(|| last("prompt"))
+        .or_else(|| body.get("prompt"))
+        .or_else(|| body.get("input"));
+    let text = text.and_then(Value::as_str).unwrap_or_default();
+    text.chars().take(WORDS_LEN).collect()
 }
 
 impl Kept {
@@ -130,6 +154,7 @@ impl Kept {
                 kind: statement.kind.to_string(),
                 outcome: words,
                 model,
+                words: view.opened(Field::Request).map_or_else(String::new, words_of),
                 opened: view.bundle.openings.keys().map(ToString::to_string).collect(),
                 evidence_count: view.bundle.evidence.len(),
             },

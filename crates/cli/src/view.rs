@@ -51,8 +51,8 @@ impl ReceiptView {
     pub(crate) fn to_lines(&self) -> Vec<String> {
         let statement = &self.statement;
         let mut lines = vec![
-            format!("Receipt {}", hex::encode(statement.id)),
-            row("digest", self.bundle.statement.digest()),
+            format!("Receipt {}", self.bundle.statement.digest()),
+            row("id", hex::encode(statement.id)),
             row("signed by key", self.header.key_id),
             row("time", format!("{} (the issuer's clock)", time_text(statement.time_ms))),
             row("software", &statement.software),

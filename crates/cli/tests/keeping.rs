@@ -208,6 +208,23 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
     assert!(text(&completed).contains("nothing to add"), "{}", text(&completed));
     assert_eq!(fs::read(kept).unwrap(), before);
 
+    // Whoever asks without a proxy makes a receipt file of the answer.
+    for form in ["", r#","stream":true"#, r#","n":2"#] {
+        let body = body.replace(r#","max_tokens""#, &format!(r#"{form},"max_tokens""#));
+        let wire = node.post("/v1/chat/completions", &body);
+        let answer = ours.path().join("answer");
+        fs::write(&answer, unchunked(&wire)).unwrap();
+        let imported = tally(ours.path(), &["receipt", "import", answer.to_str().unwrap()]);
+        assert_eq!(imported.status.code(), Some(0), "{}", complaint(&imported));
+        for digest in text(&imported).lines() {
+            let verified = tally(ours.path(), &["verify", digest, "--policy", policy]);
+            assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+            assert_eq!(tally(ours.path(), &["replay", digest]).status.code(), Some(0));
+        }
+    }
+    let nonsense = tally(ours.path(), &["receipt", "import", policy]);
+    assert_eq!(nonsense.status.code(), Some(2));
+
     // A receipt that lost its evidence gets it back, and no other node can give it.
     let bare = ours.path().join("bare.receipt");
     strip_evidence(Path::new(kept), &bare);
@@ -218,6 +235,21 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
     let completed = tally(ours.path(), &["receipt", "complete", bare, "--node", &node.url]);
     assert!(text(&completed).contains("added a proof"), "{}", complaint(&completed));
     assert_eq!(tally(ours.path(), &["verify", bare, "--policy", policy]).status.code(), Some(0));
+}
+
+/// The body of an answer on the wire, in one piece.
+fn unchunked(wire: &str) -> String {
+    let (head, body) = wire.split_once("\r\n\r\n").unwrap();
+    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return body.to_owned();
+    }
+    let (mut rest, mut whole) = (body, String::new());
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&after[..size]);
+        rest = after[size..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    whole
 }
 
 /// Writes a receipt again without its evidence.
@@ -262,4 +294,48 @@ fn a_policy_is_made_of_keys_and_demands_the_most_that_they_allow() {
     }
     let none = tally(home.path(), &["policy", "new"]);
     assert_eq!(none.status.code(), Some(2), "a policy that trusts nobody is of no use");
+}
+
+#[test]
+fn what_stands_at_a_path_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let there = home.path().join("there");
+    fs::write(&there, "kept").unwrap();
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink(&there, &link).unwrap();
+    for path in [&there, &link] {
+        for option in ["--receipt", "--request-out"] {
+            let output = tally(home.path(), &["ask", "Hi", option, path.to_str().unwrap()]);
+            assert_eq!(output.status.code(), Some(2));
+            assert!(complaint(&output).contains("is there already"), "{}", complaint(&output));
+        }
+    }
+    assert_eq!(fs::read_to_string(&there).unwrap(), "kept");
+}
+
+#[test]
+fn a_policy_accepts_a_further_model_and_stays_as_it_was_otherwise() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(tally(home.path(), &["key"]).status.code(), Some(0));
+    let path = home.path().join("policy.toml");
+    let before = fs::read_to_string(&path).unwrap();
+    let root = "ab".repeat(32);
+    let accepted = tally(home.path(), &["policy", "accept", &root]);
+    assert_eq!(accepted.status.code(), Some(0), "{}", complaint(&accepted));
+    let after = fs::read_to_string(&path).unwrap();
+    assert_eq!(after.replace(&format!("\n  \"{root}\","), ""), before);
+    assert_eq!(tally(home.path(), &["policy", "accept", &root]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), after, "once is enough");
+    assert_eq!(tally(home.path(), &["policy", "accept", "no-such"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let digest = ask(home.path(), "What is a lock?");
+    let program = env!("CARGO_BIN_EXE_tally");
+    let piped = format!("{program} verify {digest} | true; {program} verify {digest} | head -n 1");
+    let output = Command::new("bash").args(["-c", &piped]).env("TALLY_HOME", home.path()).output();
+    let output = output.unwrap();
+    assert_eq!(complaint(&output), "");
 }

@@ -69,6 +69,8 @@ pub struct Proxy {
     pub body_bytes_max: usize,
     /// Longest time until upstream begins to answer, and between two parts of an answer.
     pub wait_max: Duration,
+    /// Where it is told what was withheld, without the words: the user's log.
+    pub tell: fn(&str),
     client: Connections,
 }
 
@@ -104,6 +106,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Longest time until upstream begins to answer, and between two parts of an answer.
     pub wait_max: Duration,
+    /// Where it is told what was withheld, without the words: the user's log.
+    pub tell: fn(&str),
 }
 
 impl Proxy {
@@ -112,12 +116,22 @@ impl Proxy {
     /// # Errors
     /// An upstream address of no use, or a system without certificates.
     pub fn new(settings: Settings) -> Result<Self, ProxyError> {
-        let Settings { upstream, policy, keeper, world, is_local, body_bytes_max, wait_max } =
+        let Settings { upstream, policy, keeper, world, is_local, body_bytes_max, wait_max, tell } =
             settings;
         let refused = || ProxyError::Upstream { found: upstream.clone() };
         let upstream = client::base_of(&upstream).ok_or_else(refused)?;
         let client = client::connections()?;
-        Ok(Self { upstream, policy, keeper, world, is_local, body_bytes_max, wait_max, client })
+        Ok(Self {
+            upstream,
+            policy,
+            keeper,
+            world,
+            is_local,
+            body_bytes_max,
+            wait_max,
+            tell,
+            client,
+        })
     }
 }
 
@@ -183,7 +197,7 @@ impl Fault {
     fn body(&self) -> serde_json::Value {
         serde_json::json!({
             "error": {
-                "message": format!("the proxy withholds this answer: {}", self.message),
+                "message": self.text(),
                 "type": "verification_error",
                 "param": null,
                 "code": self.code,
@@ -191,7 +205,22 @@ impl Fault {
         })
     }
 
-    fn response(&self) -> Response {
+    fn text(&self) -> String {
+        match self.code.as_str() {
+            "upstream/unreachable" | "upstream/timeout" => {
+                format!("the proxy has no answer: {}", self.message)
+            }
+            _ => format!("the proxy withholds this answer: {}", self.message),
+        }
+    }
+
+    /// Tells the user of it.
+    fn tell(&self, proxy: &Proxy) {
+        (proxy.tell)(&format!("{} ({})", self.text(), self.code));
+    }
+
+    fn response(&self, proxy: &Proxy) -> Response {
+        self.tell(proxy);
         json(502, self.body().to_string().into_bytes())
     }
 }
@@ -239,7 +268,7 @@ async fn pass(
     };
     let answered = match send(&asking, path, &headers).await {
         Ok(answered) => answered,
-        Err(fault) => return fault.response(),
+        Err(fault) => return fault.response(&asking.proxy),
     };
     let kind = answered.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
@@ -249,7 +278,7 @@ async fn pass(
         (StatusCode::OK, _, _) => {
             let form = if asking.is_stream { "text/event-stream" } else { "application/json" };
             let text = format!("upstream answers with `{kind}`, expected `{form}`");
-            Fault::new("upstream/form", text).response()
+            Fault::new("upstream/form", text).response(&asking.proxy)
         }
         (_, _, _) => passed_error(&asking.proxy, answered).await,
     }
@@ -316,13 +345,13 @@ async fn passed_error(proxy: &Proxy, answered: hyper::Response<Incoming>) -> Res
     let retry = retry.filter(|retry| retry.as_bytes().iter().all(u8::is_ascii_digit));
     let bytes = match read(proxy, answered.into_body(), ERROR_BYTES_MAX).await {
         Ok(bytes) => bytes,
-        Err(fault) => return fault.response(),
+        Err(fault) => return fault.response(proxy),
     };
     let parsed: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     let told = parsed.as_ref().and_then(|body| body.get("error")).filter(|error| error.is_object());
     let (true, Some(told)) = (status.is_client_error() || status.is_server_error(), told) else {
         let text = format!("upstream answers with status {status} and no error");
-        return Fault::new("upstream/form", text).response();
+        return Fault::new("upstream/form", text).response(proxy);
     };
     // Only what an error has: an answer must not come along with it.
     let word = |name: &str| told.get(name).filter(|word| word.is_string());
@@ -357,7 +386,7 @@ async fn unverified(State(proxy): State<Arc<Proxy>>, uri: Uri, headers: HeaderMa
         let bytes = read(&proxy, answered.into_body(), ERROR_BYTES_MAX).await?;
         Ok::<_, Fault>(marked_unverified(json(200, bytes.to_vec())))
     };
-    asking.await.unwrap_or_else(|fault| fault.response())
+    asking.await.unwrap_or_else(|fault| fault.response(&proxy))
 }
 
 /// Says of an answer that nothing in it was verified.

@@ -17,9 +17,19 @@ pub(crate) enum Receipt {
         after_help = "Example:\n  tally receipt show 3fa1\n  tally receipt show 3fa1 --field response > answer.json\n\nThe words are shown as the receipt holds them; `tally verify` says what they are worth."
     )]
     Show(Show),
+    /// Keep the receipts of an answer that you got from a node by yourself
+    #[command(
+        after_help = "Example:\n  curl -s $NODE/v1/chat/completions -d @request.json > answer.json\n  tally receipt import answer.json\n\nThe answer is a whole body, or all events of a stream as they came. A proxy (`tally proxy`) keeps receipts by itself."
+    )]
+    Import(ImportReceipts),
     /// Write a copy for somebody else, which opens only what you want to reveal
     #[command(
-        after_help = "Example:\n  tally receipt export 3fa1 --reveal request,response --out for-a-doctor.receipt\n  tally receipt export 3fa1 --reveal none --out bare.receipt\n\nWhat is not revealed stays committed to: the copy verifies as before, and nobody can guess the words from it.\nA replay needs input, seed and output, and controls if there are any: `--reveal all` gives everything."
+        after_help = "Example:\n  tally receipt export 3fa1 --reveal request,response --out for-a-doctor.receipt\n  tally receipt export 3fa1 --reveal none --out bare.receipt\n\n  request   what was sent to the node, word for word
+  response  what it answered, word for word
+  input     the question as the model's token ids: it reveals the question
+  output    the answer as the model's token ids: it reveals the answer
+  seed      where the sampler's randomness began: it reveals no words
+  controls  stop texts, biases and grammar, if there are any\n\nWhat is not revealed stays committed to: the copy verifies as before, and nobody can guess from it what is closed.\nA replay needs input, seed and output, and controls if there are any: `--reveal all` gives everything."
     )]
     Export(Export),
     /// Erase kept receipts, or only their words
@@ -54,10 +64,16 @@ pub(crate) struct Show {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ImportReceipts {
+    /// The answer's file; `-` reads it from stdin
+    pub(crate) answer: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The receipt: its file, or the beginning of the digest or id of one that your home keeps
     pub(crate) receipt: PathBuf,
-    /// What to open: `none`, `all`, or fields separated by commas: request, response, input, output, seed, controls
+    /// What to open: `none`, `all`, or fields separated by commas (below)
     #[arg(long, value_name = "FIELDS", value_parser = reveal)]
     pub(crate) reveal: Reveal,
     /// File to write; it must not be there yet

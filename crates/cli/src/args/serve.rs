@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Listen where others can reach it without asking for keys
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(crate) struct Proxy {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS:PORT", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Listen where others can reach it; a proxy asks nobody for a key
     #[arg(long)]
@@ -85,4 +85,13 @@ pub(crate) enum Access {
         /// Whose it is
         name: String,
     },
+}
+
+/// An address to listen on; `localhost` is this machine's own.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let own = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    own.as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8080".to_owned())
 }

@@ -60,6 +60,9 @@ pub(crate) fn run(args: &args::Access, context: &Context) -> Result<Verdict> {
                 json!({ "name": key.name, "requests_per_minute": key.requests_per_minute, "concurrent": key.concurrent })
             });
             context.output.json(&json!({ "keys": listed.collect::<Vec<_>>() }))?;
+            if keys.is_empty() {
+                context.output.note("this home has no API keys; `tally access new NAME` makes one");
+            }
             for key in &keys {
                 context.output.line(&format!(
                     "{}: {} requests a minute, {} at a time",

@@ -1,7 +1,7 @@
 //! `tally ask`: an answer on the terminal, its receipt in a file.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use tally_core::computation::FinishReason;
 use tally_engine::{Engine, Kernels, Language};
 use tally_issuer::Issued;
 
@@ -23,7 +24,7 @@ use crate::{
     home::{Home, random},
     models, node,
     output::Output,
-    receipt_file::ReceiptFile,
+    receipt_file::{ReceiptFile, require_absent},
     receipts,
     request::ChatRequest,
 };
@@ -49,13 +50,18 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     let language = Language::of(&model)?;
     let engine = Engine::new(model, kernels(&context.kernels)?, context.threads)?;
     let prompt = read_prompt(&args.prompt)?;
+    ensure!(!prompt.trim().is_empty(), "the question is empty");
     let request = request_of(args, &engine, &prompt);
     node::load_or_create_policy(&home, models::load_default()?.root())?;
     // A place that cannot be written shows now, before anything is computed and logged.
-    let wanted = args.receipt.as_deref().map(ReceiptFile::prepare).transpose()?;
+    let wanted = args.receipt.as_deref().map(ReceiptFile::prepare_new).transpose()?;
     if let Some(path) = &args.request_out {
-        let failed = || format!("cannot write {}", path.display());
-        std::fs::write(path, request.encode()).with_context(failed)?;
+        ensure!(
+            args.receipt.as_ref() != Some(path),
+            "receipt and request cannot both be written to {}",
+            path.display()
+        );
+        write_new(path, &request.encode())?;
     }
     let node = node::open(&home)?;
     let output = context.output;
@@ -83,6 +89,14 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     }
 }
 
+/// Writes a file that is not there yet.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    require_absent(path)?;
+    let failed = || format!("cannot write {}", path.display());
+    let file = std::fs::File::options().write(true).create_new(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).with_context(failed)
+}
+
 /// Keeps the receipt in the home, and where the user wants it; returns the place to name.
 fn keep(home: &Home, issued: &Issued, wanted: Option<ReceiptFile>) -> Result<PathBuf> {
     let path = receipts::path_of(&home.receipts(), &issued.digest);
@@ -107,9 +121,13 @@ fn report(answered: &Answered, nonce: &[u8], path: &Path, output: Output) -> Res
         "receipt_digest": answered.issued.digest.to_string(),
         "log_index": index,
     }))?;
+    output.line("")?;
     if !output.is_json() {
-        output
-            .note(&format!("\nreceipt {} (log entry {index}, your nonce {nonce})", path.display()));
+        if answered.finish == FinishReason::Length {
+            let count = answered.output_count;
+            output.note(&format!("(cut off at {count} tokens: `--max-tokens` allows more)"));
+        }
+        output.note(&format!("receipt {} (log entry {index}, your nonce {nonce})", path.display()));
     }
     Ok(Verdict::Satisfied)
 }

@@ -1,13 +1,15 @@
 //! `tally inspect`: what a receipt says, unjudged.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Verdict;
 use crate::{args, context::Context, ladder, output::Colour, receipts, view::ReceiptView};
 
 pub(crate) fn run(args: &args::Inspect, context: &Context) -> Result<Verdict> {
     let output = context.output;
-    let receipt = ReceiptView::parse(&receipts::read(&receipts::find(&args.receipt, context)?)?)?;
+    let path = receipts::find(&args.receipt, context)?;
+    let receipt = ReceiptView::parse(&receipts::read(&path)?)
+        .with_context(|| format!("{} is no receipt, or a damaged one", path.display()))?;
     output.json(&tally_server::view::of(&receipt.bundle)?)?;
     for (i, line) in receipt.to_lines().iter().enumerate() {
         let is_title = i == 0 || (!line.is_empty() && !line.starts_with(' '));

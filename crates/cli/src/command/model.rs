@@ -71,8 +71,7 @@ fn run_import(args: &args::Import, home: &Home, output: Output) -> Result<()> {
     output.line(&format!("imported `{name}`, root {root}, {} bytes", bytes.len()))?;
     output.note(&match model.configuration().pooling {
         None => format!(
-            "\nhint: to accept its receipts, add \"{root}\" to `models` in {}",
-            home.policy().display()
+            "\nhint: `tally policy accept {name}` lets your home's policy accept its receipts"
         ),
         Some(_) => format!("\nhint: tally embed --model {name} 'A text.' 'Another.'"),
     });

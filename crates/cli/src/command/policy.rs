@@ -1,6 +1,9 @@
 //! `tally policy`: whom a user trusts, in sentences and as a file.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path, time::Duration};
+use std::{
+    fmt::Write as _, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
@@ -24,27 +27,31 @@ pub(crate) fn run(args: &args::Policy, context: &Context) -> Result<Verdict> {
     match args {
         args::Policy::Show { policy } => show(policy.as_deref(), context),
         args::Policy::New(new) => write_new(new, context),
+        args::Policy::Accept { model } => accept(model, context),
     }
 }
 
 /// The policy in a file, or that of the home.
 pub(super) fn load(path: Option<&Path>, context: &Context) -> Result<Policy> {
-    match path {
-        Some(path) => node::read_policy(path),
-        None => context
-            .existing_home()
-            .and_then(|home| node::read_policy(&home.policy()))
-            .context("no policy says whom you trust\n\nhint: name one with `--policy FILE`, or write one with `tally policy new`"),
+    Ok(load_named(path, context)?.0)
+}
+
+/// The policy in a file, or that of the home, and where it is.
+pub(super) fn load_named(path: Option<&Path>, context: &Context) -> Result<(Policy, String)> {
+    if let Some(path) = path {
+        return Ok((node::read_policy(path)?, path.display().to_string()));
     }
+    let own = context.home_path().join("policy.toml");
+    ensure!(
+        own.is_file(),
+        "no policy says whom you trust\n\nhint: write one with `tally policy new --node URL --out policy.toml`, or from keys that you know, and name it"
+    );
+    Ok((node::read_policy(&own)?, format!("{} (your home's own)", own.display())))
 }
 
 fn show(path: Option<&Path>, context: &Context) -> Result<Verdict> {
-    let policy = load(path, context)?;
-    let shown = match path {
-        Some(path) => path.to_owned(),
-        None => context.existing_home()?.policy(),
-    };
-    tell(&policy, &shown.display().to_string(), context)?;
+    let (policy, place) = load_named(path, context)?;
+    tell(&policy, &place, context)?;
     Ok(Verdict::Satisfied)
 }
 
@@ -55,12 +62,23 @@ fn tell(policy: &Policy, name: &str, context: &Context) -> Result<()> {
     for line in lines {
         context.output.line(&format!("  {}", quoted(&line)))?;
     }
+    for issuer in policy.issuers() {
+        let key = hex::encode(issuer.key.as_bytes());
+        context
+            .output
+            .line(&format!("  issuer `{}` has public key {key}", quoted(&issuer.name)))?;
+    }
     Ok(())
 }
 
 fn write_new(args: &args::NewPolicy, context: &Context) -> Result<Verdict> {
     let text = draft(args, context)?.encode(args)?;
     let policy = Policy::parse(&text).context("the policy that these arguments make")?;
+    if let Some(url) = &args.node {
+        context.output.note(&format!(
+            "the keys are {url}'s own word: compare them with what its operator says elsewhere\n"
+        ));
+    }
     let Some(path) = &args.out else {
         context.output.json(&json!({"policy": text, "sentences": policy.describe()}))?;
         context.output.piece(&text)?;
@@ -78,11 +96,39 @@ fn write_new(args: &args::NewPolicy, context: &Context) -> Result<Verdict> {
     }
     file.with_context(failed)?;
     tell(&policy, &path.display().to_string(), context)?;
-    if let Some(url) = &args.node {
-        context.output.note(&format!(
-            "\nthe keys are {url}'s own word: compare the key id above with what its operator says elsewhere"
-        ));
+    Ok(Verdict::Satisfied)
+}
+
+/// Adds a model to those that the home's policy accepts, and changes nothing else in it.
+fn accept(name: &str, context: &Context) -> Result<Verdict> {
+    let home = context.existing_home()?;
+    let root = match Digest::parse_hex(name) {
+        Some(root) => root,
+        None => models::load(&home, name)?.root(),
+    };
+    node::load_or_create_policy(&home, models::load_default()?.root())?;
+    let path = home.policy();
+    let failed = || format!("cannot change {}", path.display());
+    let text = fs::read_to_string(&path).with_context(failed)?;
+    if text.contains(&root.to_string()) {
+        context.output.note("the policy accepts it already");
+    } else {
+        let (before, after) = text.split_once("\nmodels = [").with_context(|| {
+            format!(
+                "{}: it has no list of models\n\nhint: add \"{root}\" to `models` by hand",
+                failed()
+            )
+        })?;
+        let changed = format!("{before}\nmodels = [\n  \"{root}\",{after}");
+        Policy::parse(&changed).with_context(failed)?;
+        let temporary = path.with_extension(format!("{}.part", std::process::id()));
+        let mut options = fs::File::options();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(changed.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+        fs::rename(&temporary, &path).with_context(failed)?;
     }
+    context.output.json(&json!({"policy": path, "accepted": root.to_string()}))?;
+    context.output.line(&format!("{} accepts model {root}", path.display()))?;
     Ok(Verdict::Satisfied)
 }
 
@@ -152,6 +198,12 @@ impl Draft {
              models = {models}\n",
             quote(tally_engine::ARITHMETIC)
         );
+        if let Some(url) = &args.node {
+            let told = format!(
+                "# Keys as {url} told them itself: compare them with what its operator says elsewhere.\n"
+            );
+            text.insert_str(0, &told);
+        }
         if let Some(days) = args.age_days {
             writeln!(text, "age_max_s = {}", days * DAY_SECONDS)?;
         }

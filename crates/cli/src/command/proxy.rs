@@ -40,6 +40,7 @@ pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
         is_local: args.listen.ip().is_loopback(),
         body_bytes_max: BODY_BYTES_MAX,
         wait_max: Duration::from_secs(args.wait_seconds),
+        tell: serve::tell,
     })?;
     let limits = ListenLimits {
         connections_max: CONNECTIONS_MAX,
@@ -51,10 +52,12 @@ pub(crate) fn run(args: &args::Proxy, context: &Context) -> Result<Verdict> {
     let (address, upstream, output) = (args.listen, args.upstream.clone(), context.output);
     serve::runtime(context)?.block_on(async move {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listener.with_context(|| {
+            format!("cannot listen on {address}; `--listen ADDRESS:PORT` names another place")
+        })?;
         let bound = listener.local_addr()?;
         output.note(&format!(
-            "verifying proxy on http://{bound} for {upstream}\nreceipts are kept in {}\n\n  export OPENAI_BASE_URL=http://{bound}/v1   any OpenAI program now sees verified answers alone\n\nctrl-c stops it",
+            "verifying proxy on http://{bound} for {upstream}\nreceipts are kept in {}\n\n  export OPENAI_BASE_URL=http://{bound}/v1 OPENAI_API_KEY=none   any OpenAI program now sees verified answers alone\n\nctrl-c stops it",
             folder.display()
         ));
         let stop = serve::stop_signal(output)?;

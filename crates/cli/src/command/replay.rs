@@ -25,7 +25,7 @@ use tally_server::{
 };
 use tally_verifier::{Receipt, open};
 
-use super::{Verdict, ask};
+use super::{Verdict, ask, verify};
 use crate::{
     args,
     context::Context,
@@ -56,11 +56,23 @@ impl Report {
 
 pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
-    let opened = open(&bytes).context("the receipt's openings cannot be used")?;
+    let opened = match open(&bytes) {
+        Ok(opened) => opened,
+        Err(rejection) => {
+            context.output.json(&verify::rejection_json(&rejection))?;
+            verify::show_rejection(&rejection, context.output)?;
+            return Ok(match rejection.is_unreadable() {
+                true => Verdict::Unreadable,
+                false => Verdict::NotSatisfied,
+            });
+        }
+    };
     let receipt = opened.receipt();
+    require_arithmetic(receipt)?;
     let closed = "the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings";
     let load = |root: Digest| match &args.model {
-        Some(path) => models::load_file(path),
+        Some(path) if path.exists() => models::load_file(path),
+        Some(name) => models::load(&context.existing_home()?, &name.to_string_lossy()),
         None => models::load_by_root(context.existing_home().ok().as_ref(), root),
     };
     let engine_of = |model: Arc<Model>| -> Result<Engine> {
@@ -105,14 +117,34 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     }
     output.line(match is_same {
         true if report.not_compared.is_empty() => {
-            "Replayed: everything is bit for bit the same, and nobody's word was needed for this\nWho issued the receipt, and whether a log has it, `tally verify` tells"
+            "Replayed: everything is bit for bit the same, and nobody's word was needed for this\nThe signature was not looked at: who issued the receipt, and whether a log has it, `tally verify` tells"
         }
         true => {
-            "Replayed in part: the output tokens are bit for bit the same; the rest was not compared\nWho issued the receipt, and whether a log has it, `tally verify` tells"
+            "Replayed in part: the output tokens are bit for bit the same; the rest was not compared\nThe signature was not looked at: who issued the receipt, and whether a log has it, `tally verify` tells"
         }
         false => "Not replayed: the receipt states something else than the computation yields",
     })?;
     Ok(if is_same { Verdict::Satisfied } else { Verdict::NotSatisfied })
+}
+
+/// That there is an answer, in the arithmetic that this program computes in.
+fn require_arithmetic(receipt: &Receipt) -> Result<()> {
+    let outcome = &receipt.statement.outcome;
+    if let Some(refusal) = outcome.refusal() {
+        anyhow::bail!(
+            "there is no answer to compute again: the node refused ({})",
+            quoted(&refusal.code)
+        );
+    }
+    let stated = outcome.answer().map(|answer| &answer.computation.arithmetic);
+    let stated = stated.or_else(|| outcome.embedding().map(|made| &made.computation.arithmetic));
+    anyhow::ensure!(
+        stated.is_none_or(|stated| stated == tally_engine::ARITHMETIC),
+        "the receipt is of arithmetic `{}`, this release computes in `{}`\n\nhint: replay it with a release that has that arithmetic",
+        quoted(stated.map_or("", |stated| stated)),
+        tally_engine::ARITHMETIC
+    );
+    Ok(())
 }
 
 /// Computes again and compares.

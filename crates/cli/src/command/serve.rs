@@ -55,7 +55,9 @@ pub(crate) fn run(args: &args::Serve, context: &Context) -> Result<Verdict> {
     let runtime = runtime(context)?;
     let ended = runtime.block_on(async move {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listener.with_context(|| {
+            format!("cannot listen on {address}; `--listen ADDRESS:PORT` names another place")
+        })?;
         let bound = listener.local_addr()?;
         greet(output, scheme, bound, &server);
         let stop = stop_signal(output)?;
@@ -151,13 +153,12 @@ fn access_of(args: &args::Serve, home: &Home) -> Result<Access> {
 }
 
 fn greet(output: Output, scheme: &str, bound: SocketAddr, server: &ServerNode) {
-    let keys = match server.access {
-        Access::Anyone => "no key needed",
-        Access::Keys(_) => "with an API key of this home",
+    let (keys, key) = match server.access {
+        Access::Anyone => ("no key needed", "none"),
+        Access::Keys(_) => ("with an API key of this home", "KEY"),
     };
     output.note(&format!(
-        "listening on {scheme}://{bound} ({keys})\n\n  export OPENAI_BASE_URL={scheme}://{bound}/v1   any OpenAI program talks to it\n  {scheme}://{bound}/openapi.json{:19}what it understands\n\nctrl-c stops it",
-        ""
+        "listening on {scheme}://{bound} ({keys})\n\n  export OPENAI_BASE_URL={scheme}://{bound}/v1 OPENAI_API_KEY={key}   any OpenAI program talks to it\n  {scheme}://{bound}/openapi.json   what it understands\n\nctrl-c stops it"
     ));
 }
 

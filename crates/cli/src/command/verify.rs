@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
     let receipt = receipts::read(&receipts::find(&args.receipt, context)?)?;
-    let policy = policy::load(args.policy.as_deref(), context)?;
+    let (policy, place) = policy::load_named(args.policy.as_deref(), context)?;
     let nonce = args.nonce.as_deref().map(parse_nonce).transpose()?;
     let read = |path: &std::path::PathBuf| read_limited(path, OPENING_BYTES_MAX);
     let request = args.request.as_ref().map(read).transpose()?;
@@ -28,14 +28,20 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
         receipt_digest: None,
     };
     let now = UnixTime::from_ms(args.now.map_or_else(now_ms, Ok)?);
-    match verify(&receipt, &policy, &expected, now) {
+    let judged = verify(&receipt, &policy, &expected, now);
+    let mut told = match &judged {
+        Ok(verified) => verified_json(verified),
+        Err(rejection) => rejection_json(rejection),
+    };
+    told["policy"] = json!(place);
+    context.output.json(&told)?;
+    context.output.line(&format!("Judged under the policy {place}"))?;
+    match judged {
         Ok(verified) => {
-            context.output.json(&verified_json(&verified))?;
             show_verified(&verified, context.output)?;
             Ok(Verdict::Satisfied)
         }
         Err(rejection) => {
-            context.output.json(&rejection_json(&rejection))?;
             show_rejection(&rejection, context.output)?;
             Ok(match rejection.is_unreadable() {
                 true => Verdict::Unreadable,
@@ -73,10 +79,7 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
 
 /// Prints a reasoned no.
 pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()> {
-    let headline = match rejection.is_unreadable() {
-        true => "The receipt cannot be read",
-        false => "The policy is not satisfied",
-    };
+    let headline = headline(rejection);
     output.line(&output.paint(Colour::Red, headline))?;
     output.line(&format!("  {}: {}", rejection.code(), quoted(&rejection.to_string())))?;
     if let Some(hint) = rejection.hint() {
@@ -84,6 +87,19 @@ pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()
         output.line(&format!("hint: {hint}"))?;
     }
     Ok(())
+}
+
+/// What kind of a no it is: the file is at fault, the trust, or what it is compared with.
+fn headline(rejection: &Rejection) -> &'static str {
+    const TRUST: [&str; 4] = ["log/no-proof", "log/quorum", "log/not-cosigned", "log/origin"];
+    let code = rejection.code();
+    match code {
+        _ if rejection.is_unreadable() => "The receipt cannot be read",
+        "expected/not-opened" => "The receipt does not show what you want to compare",
+        _ if code.starts_with("expected/") => "This is not the receipt of what you gave",
+        _ if code.starts_with("policy/") || TRUST.contains(&code) => "The policy is not satisfied",
+        _ => "Rejected: the receipt was changed after it was made, or is forged",
+    }
 }
 
 pub(super) fn verified_json(verified: &Verified<Receipt>) -> Value {
@@ -105,7 +121,7 @@ pub(super) fn verified_json(verified: &Verified<Receipt>) -> Value {
     })
 }
 
-fn rejection_json(rejection: &Rejection) -> Value {
+pub(super) fn rejection_json(rejection: &Rejection) -> Value {
     json!({
         "satisfied": false,
         "unreadable": rejection.is_unreadable(),

@@ -23,6 +23,8 @@ use super::{
 const EVENT_BYTES_MAX: usize = 1 << 20;
 /// Verified events that wait for a program that reads slowly.
 const EVENTS_WAITING_MAX: usize = 64;
+/// Code of a fault that is none: the program stopped reading.
+const GONE: &str = "client/gone";
 const DONE: &[u8] = b"[DONE]";
 
 /// The `tally` member of an event. It has no further members: nobody would have verified them.
@@ -49,6 +51,9 @@ pub(super) fn answer(asking: Asking, answered: hyper::Response<Incoming>) -> Res
     tokio::spawn(async move {
         let mut passing = Passing { asking, verifier: None, is_complete: false, sender };
         if let Err(fault) = passing.all(answered.into_body()).await {
+            if fault.code != GONE {
+                fault.tell(&passing.asking.proxy);
+            }
             // The program learns why; it has no other event after this one.
             let event = [b"data: ", fault.body().to_string().as_bytes(), b"\n\n"].concat();
             let _ = passing.sender.send(event.into()).await;
@@ -206,7 +211,7 @@ impl Passing {
 
     async fn release(&self, data: &[u8]) -> Result<(), Fault> {
         let event = [b"data: ", data, b"\n\n"].concat();
-        let gone = |_| Fault::new("client/gone", "the program went away");
+        let gone = |_| Fault::new(GONE, "the program went away");
         self.sender.send(event.into()).await.map_err(gone)
     }
 }

@@ -13,7 +13,7 @@ use super::{
 pub(super) async fn answer(asking: &Asking, answered: hyper::Response<Incoming>) -> Response {
     match verified(asking, answered).await {
         Ok((bytes, ids)) => released(Body::from(bytes), "application/json", &ids),
-        Err(fault) => fault.response(),
+        Err(fault) => fault.response(&asking.proxy),
     }
 }
 

@@ -211,6 +211,7 @@ impl Stage {
             is_local: true,
             body_bytes_max: 1 << 20,
             wait_max: Duration::from_secs(5),
+            tell: |_| (),
         };
         let proxy = proxy::router(Arc::new(Proxy::new(settings).unwrap()));
         let proxy = listen(proxy, &server, &stopped).await;

@@ -26,6 +26,14 @@ impl Rejection {
             b"policy/issuer" => {
                 "add the issuer's key to the policy only if you know from elsewhere whose it is"
             }
+            b"policy/model" => {
+                "add the model's root to `models` in the policy only if you know what model it is; \
+                 `tally policy accept MODEL` does it for one that you imported"
+            }
+            b"expected/response" => {
+                "it is compared byte for byte, a line feed at the end included; of an HTTP answer it \
+                 is the body without the member `tally`"
+            }
             b"log/origin" => {
                 "add the log to the policy only if you know from elsewhere whose it is"
             }

@@ -70,11 +70,10 @@ pub(super) fn run(args: &args::Complete, context: &Context) -> Result<Verdict> {
 
 /// What the home's own log shows of a receipt.
 fn from_home(bundle: &Bundle, context: &Context) -> Result<Vec<Evidence>> {
-    let home = context.existing_home()?;
-    ensure!(
-        home.log().is_dir(),
-        "this home has no log\n\nhint: `--node URL` asks the node that issued the receipt"
-    );
+    let home = context.existing_home().ok().filter(|home| home.log().is_dir());
+    let home = home.context(
+        "this home has no log\n\nhint: `--node URL` asks the node that issued the receipt",
+    )?;
     let node = node::open(&home)?;
     let digest = bundle.statement.digest();
     let index = node.sequencer().with_log(|log| log.lookup(&digest))?;

@@ -1,6 +1,6 @@
 //! `tally receipt export`: a copy for somebody else, which reveals what its holder chooses.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use tally_core::{commitment::Field, receipt::Bundle};
 use tally_verifier::open;
@@ -17,13 +17,8 @@ pub(super) fn run(args: &args::Export, context: &Context) -> Result<Verdict> {
         require_open(&view.bundle, wanted)?;
         view.bundle.openings.retain(|field, _| wanted.contains(field));
     }
-    ensure!(
-        !args.out.exists(),
-        "{} is there already\n\nhint: name another file with `--out`",
-        args.out.display()
-    );
     let bundle = &view.bundle;
-    let path = ReceiptFile::prepare(&args.out)?.write(bundle)?;
+    let path = ReceiptFile::prepare_new(&args.out)?.write(bundle)?;
     let names = |fields: &mut dyn Iterator<Item = &Field>| -> Vec<String> {
         fields.map(ToString::to_string).collect()
     };
@@ -43,7 +38,14 @@ pub(super) fn run(args: &args::Export, context: &Context) -> Result<Verdict> {
     };
     context.output.line(&format!("{}", path.display()))?;
     context.output.line(&format!("  reveals  {}", or_nothing(revealed)))?;
-    context.output.line(&format!("  hides    {}", or_nothing(hidden)))?;
+    context.output.line(&format!("  hides    {}", or_nothing(hidden.clone())))?;
+    for (tokens, words) in [(Field::Input, Field::Request), (Field::Output, Field::Response)] {
+        if bundle.openings.contains_key(&tokens) && hidden.contains(&words.to_string()) {
+            context.output.note(&format!(
+                "beware: the {tokens} is the words as token ids: whoever has the model reads them"
+            ));
+        }
+    }
     Ok(Verdict::Satisfied)
 }
 

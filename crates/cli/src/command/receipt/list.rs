@@ -36,7 +36,8 @@ pub(super) fn run(args: &args::List, context: &Context) -> Result<Verdict> {
         }).collect::<Vec<_>>(),
     }))?;
     if !found.kept.is_empty() {
-        let title = row(["digest", "time (the issuer's)", "kind", "outcome", "model", "open"]);
+        let title =
+            row(["digest", "time (the issuer's)", "kind", "in → out", "model", "open", "asked"]);
         output.line(&output.paint(Colour::Bold, &title))?;
     }
     for kept in found.kept.iter().take(limit) {
@@ -50,6 +51,7 @@ pub(super) fn run(args: &args::List, context: &Context) -> Result<Verdict> {
             &summary.outcome,
             &model,
             &open_text(&summary.opened),
+            &summary.words,
         ]))?;
     }
     let hidden = found.kept.len().saturating_sub(limit);
@@ -121,12 +123,13 @@ fn to_json(kept: &Kept, names: &BTreeMap<Digest, String>) -> Value {
         "model_root": summary.model.map(|root| root.to_string()),
         "model": summary.model.and_then(|root| names.get(&root)),
         "opened": summary.opened,
+        "asked": summary.words,
         "evidence_count": summary.evidence_count,
         "path": kept.path,
     })
 }
 
-fn row(cells: [&str; 6]) -> String {
-    let [digest, time, kind, outcome, model, open] = cells.map(quoted);
-    format!("{digest:<16}  {time:<24}  {kind:<10}  {outcome:<22}  {model:<14}  {open}")
+fn row(cells: [&str; 7]) -> String {
+    let [digest, time, kind, outcome, model, open, words] = cells.map(quoted);
+    format!("{digest:<16}  {time:<24}  {kind:<10}  {outcome:<22}  {model:<14}  {open:<18}  {words}")
 }

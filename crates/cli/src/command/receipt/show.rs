@@ -15,8 +15,9 @@ use crate::{
 };
 
 pub(super) fn run(args: &args::Show, context: &Context) -> Result<Verdict> {
-    let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
-    let opened = open(&bytes).context("the receipt's openings cannot be used")?;
+    let path = receipts::find(&args.receipt, context)?;
+    let bytes = receipts::read(&path)?;
+    let opened = open(&bytes).with_context(|| format!("{} cannot be shown", path.display()))?;
     let receipt = opened.receipt();
     let output = context.output;
     if let Some(field) = args.field {
@@ -41,15 +42,28 @@ pub(super) fn run(args: &args::Show, context: &Context) -> Result<Verdict> {
     output.line(&output.paint(Colour::Bold, &format!("Receipt {}", receipt.digest)))?;
     let time = time_text(receipt.statement.time_ms);
     output.line(&format!("{time} by the issuer's clock; opens {}", list(receipt)))?;
-    part(output, "Asked", asked.map(|body| request_text(&body)))?;
-    part(output, "Answered", answered.map(|body| response_text(&body)))?;
-    if let Some(refusal) = receipt.statement.outcome.refusal() {
-        part(output, "Refused", Some(refusal.code.clone()))?;
+    let has_words = asked.is_some() || answered.is_some();
+    let closed = |tokens: Field| match receipt.openings.contains_key(&tokens) {
+        true => format!("(closed as words, open as the model's token ids: --field {tokens})"),
+        false => "(the receipt keeps this closed)".to_owned(),
+    };
+    let asked = asked.map_or_else(|| closed(Field::Input), |body| request_text(&body));
+    part(output, "Asked", &asked)?;
+    match receipt.statement.outcome.refusal() {
+        Some(refusal) => {
+            part(output, "Not answered", &format!("the node refused: {}", refusal.code))?;
+        }
+        None => {
+            let answered =
+                answered.map_or_else(|| closed(Field::Output), |body| response_text(&body));
+            part(output, "Answered", &answered)?;
+        }
     }
     output.line("")?;
-    output.line(
-        "These are the words that the receipt commits to; who vouches for it, `tally verify` tells",
-    )?;
+    output.line(match has_words {
+        true => "These are the words that the receipt commits to; who vouches for it, `tally verify` tells",
+        false => "Whoever has the words can compare them: `tally verify --request FILE --response FILE`",
+    })?;
     Ok(Verdict::Satisfied)
 }
 
@@ -58,10 +72,9 @@ fn list(receipt: &Receipt) -> String {
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 
-fn part(output: Output, title: &str, text: Option<String>) -> Result<()> {
+fn part(output: Output, title: &str, text: &str) -> Result<()> {
     output.line("")?;
     output.line(&output.paint(Colour::Bold, title))?;
-    let text = text.unwrap_or_else(|| "(the receipt keeps this closed)".into());
     for line in text.lines() {
         output.piece(&format!("  {line}\n"))?;
     }
