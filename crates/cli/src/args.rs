@@ -63,7 +63,9 @@ pub(crate) struct Global {
         env = "TALLY_KERNELS",
         hide_env_values = true,
         value_name = "NAME",
-        default_value = "detect"
+        default_value = "detect",
+        value_parser = ["detect", "portable", "avx2", "avx512", "amx"],
+        hide_possible_values = true
     )]
     pub(crate) kernels: String,
 }

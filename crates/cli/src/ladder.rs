@@ -146,7 +146,8 @@ fn draw(steps: &[Step], output: Output) -> Result<()> {
             if step.standing == Standing::Missing { Colour::Dim } else { Colour::Bold },
             &format!("{:<14}", step.name),
         );
-        output.line(&format!("  {} {name} {}", output.paint(colour, mark), quoted(&step.text)))?;
+        let lead = format!("  {} {name} ", output.paint(colour, mark));
+        output.item(&lead, BELOW.len(), &quoted(&step.text))?;
         if let Some(trusted) = step.trusted {
             let trusted = format!("you trust: {trusted}");
             output.line(&format!("{BELOW}{}", output.paint(Colour::Dim, &trusted)))?;

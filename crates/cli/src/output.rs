@@ -6,17 +6,54 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+/// Fewest columns that lines are broken for.
+const ITEM_WIDTH_MIN: usize = 20;
+
 /// How this run speaks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
     is_terminal: bool,
     is_coloured: bool,
+    /// Columns of the terminal that is written to.
+    width: Option<u16>,
 }
 
-/// Somebody else's text for one line: control characters are shown as escapes, never obeyed.
+/// Somebody else's text for one line: control characters are shown as escapes, never obeyed, and so
+/// are characters that cannot be seen.
 pub(crate) fn quoted(text: &str) -> String {
-    escaped(text, &[])
+    let mut shown = String::with_capacity(text.len());
+    for c in escaped(text, &[]).chars() {
+        match is_invisible(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character stands for nothing that can be seen; some scripts and emoji need a few of them.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Breaks a text into lines of at most `width` characters where it has spaces.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn escaped(text: &str, kept: &[char]) -> String {
@@ -54,7 +91,9 @@ impl Output {
     /// Speaks JSON if asked to, and in colour if stdout is a terminal and the user does not mind.
     pub(crate) fn new(is_json: bool, may_colour: bool) -> Self {
         let is_terminal = io::stdout().is_terminal();
-        Self { is_json, is_terminal, is_coloured: is_terminal && may_colour }
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        let width = size.map(|size| size.ws_col).filter(|columns| is_terminal && *columns > 0);
+        Self { is_json, is_terminal, is_coloured: is_terminal && may_colour, width }
     }
 
     /// Whether one JSON document is expected on stdout.
@@ -66,6 +105,22 @@ impl Output {
     pub(crate) fn line(self, text: &str) -> Result<()> {
         if !self.is_json {
             writeln!(io::stdout().lock(), "{text}")?;
+        }
+        Ok(())
+    }
+
+    /// An item of a list: `lead` takes `indent` columns, and what follows it keeps them free.
+    ///
+    /// Only a terminal that is wide enough has lines broken.
+    pub(crate) fn item(self, lead: &str, indent: usize, text: &str) -> Result<()> {
+        let width = self.width.map_or(usize::MAX, usize::from);
+        let room = width.saturating_sub(indent);
+        let lines = if room < ITEM_WIDTH_MIN { vec![text.to_owned()] } else { wrapped(text, room) };
+        for (index, line) in lines.iter().enumerate() {
+            match index {
+                0 => self.line(&format!("{lead}{line}"))?,
+                _ => self.line(&format!("{:indent$}{line}", ""))?,
+            }
         }
         Ok(())
     }
@@ -149,6 +204,15 @@ mod tests {
     #[test]
     fn control_characters_of_others_are_shown_and_not_obeyed() {
         assert_eq!(quoted("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
+        assert_eq!(quoted("a\u{200b}b\u{feff}"), "a\\u{200b}b\\u{feff}");
         assert_eq!(escaped("a\tb\n\r", &['\n', '\t']), "a\tb\n\\r");
+    }
+
+    #[test]
+    fn lines_are_broken_at_spaces_and_no_word_is_lost() {
+        assert_eq!(wrapped("a bc d", 4), ["a bc", "d"]);
+        assert_eq!(wrapped("abcdef gh", 3), ["abcdef", "gh"]);
+        assert_eq!(wrapped("", 3), [""]);
+        assert_eq!(wrapped("a  b", 9), ["a  b"]);
     }
 }

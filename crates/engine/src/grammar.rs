@@ -349,6 +349,10 @@ pub(crate) fn is_in(set: &[u32], token: TokenId) -> bool {
 
 /// What cannot be compiled is told apart from what takes too much by the engine's words alone.
 fn compile_error(error: &str) -> GrammarError {
+    // The engine catches its own panics and tells of them.
+    if error.contains("panic") {
+        return failed("it panicked");
+    }
     let reason = shortened(error);
     let words = ["too big", "too large", "too complex", "too many", "limit", "fuel"];
     match words.iter().any(|word| reason.contains(word)) {

@@ -94,6 +94,10 @@ async fn observe(State(node): State<Arc<ServerNode>>, request: Request, next: Ne
 
 /// Whether a request's body may be received; every endpoint that takes one wants a key, if any do.
 fn let_in(node: &ServerNode, request: &Request) -> Result<(), ApiError> {
+    if !is_text(request.uri().path()) {
+        let text = "the address is no UTF-8 in percent-encoding";
+        return Err(ApiError::of_status(400, "address_unreadable", text));
+    }
     if node.is_local {
         require_local(request.headers())?;
     }
@@ -101,6 +105,24 @@ fn let_in(node: &ServerNode, request: &Request) -> Result<(), ApiError> {
         Method::GET | Method::HEAD => Ok(()),
         _ => node.access.require_key(authorization(request.headers())),
     }
+}
+
+/// Whether a path's percent-encoding is whole, and of UTF-8.
+fn is_text(path: &str) -> bool {
+    let mut bytes = vec![];
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let Some((digits, after)) = after.split_at_checked(2) else { return false };
+        let Ok(decoded) = hex::decode(digits) else { return false };
+        bytes.extend(decoded);
+        rest = after;
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// Ends the connection after an answer: what is left of the request is not read.

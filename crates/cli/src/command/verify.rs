@@ -61,18 +61,19 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
     output.line(&output.paint(Colour::Bold, "Also established"))?;
     for established in verified.established().iter().filter(|it| !ladder::has_established(it)) {
         let mark = output.paint(Colour::Green, "✓");
-        output.line(&format!("  {mark} {}", quoted(&established.to_string())))?;
+        output.item(&format!("  {mark} "), 4, &quoted(&established.to_string()))?;
     }
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Only the issuer's word"))?;
     for claim in verified.claims() {
-        output.line(&format!("  · {}", quoted(&claim.to_string())))?;
+        output.item("  · ", 4, &quoted(&claim.to_string()))?;
     }
     output.line("")?;
     output.line(&output.paint(Colour::Bold, "Also not established"))?;
     for gap in verified.not_established().iter().filter(|gap| !ladder::has_gap(gap)) {
         let mark = output.paint(Colour::Yellow, "–");
-        output.line(&format!("  {mark} {}: {}", quoted(&gap.what()), quoted(&gap.reason())))?;
+        let text = format!("{}: {}", quoted(&gap.what()), quoted(&gap.reason()));
+        output.item(&format!("  {mark} "), 4, &text)?;
     }
     Ok(())
 }

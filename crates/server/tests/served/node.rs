@@ -189,6 +189,11 @@ async fn a_node_tells_its_keys_and_they_are_those_of_its_receipts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_the_log_cannot_have_is_not_found() {
     let stage = Stage::new().await;
+    for path in ["/v1/models/%", "/v1/models/%f", "/v1/models/%ff", "/log/%zz"] {
+        let answer = ask(stage.node, "GET", path, None, b"").await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains("\"error\""), "{answer:?}");
+    }
     for path in [&format!("/log/tile/{}", "1".repeat(256)), "/log/tile/0/000/1", "/log/lock"] {
         assert_eq!(ask(stage.node, "GET", path, None, b"").await.status, 404, "{path}");
     }
