@@ -222,6 +222,21 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
             assert_eq!(tally(ours.path(), &["replay", digest]).status.code(), Some(0));
         }
     }
+    // What is kept already is never less afterwards.
+    let wire = node.post("/v1/chat/completions", body);
+    let mut whole: Value = serde_json::from_str(&unchunked(&wire)).unwrap();
+    let answer = ours.path().join("answer");
+    let answer = answer.to_str().unwrap();
+    let import = |whole: &Value| {
+        fs::write(answer, whole.to_string()).unwrap();
+        let imported = tally(ours.path(), &["receipt", "import", answer]);
+        assert_eq!(imported.status.code(), Some(0), "{}", complaint(&imported));
+        text(&imported).trim_end().to_owned()
+    };
+    let digest = import(&whole);
+    whole["tally"]["openings"] = "oA".into();
+    assert_eq!(import(&whole), digest);
+    assert_eq!(tally(ours.path(), &["replay", &digest]).status.code(), Some(0));
     let nonsense = tally(ours.path(), &["receipt", "import", policy]);
     assert_eq!(nonsense.status.code(), Some(2));
 
@@ -320,6 +335,8 @@ fn a_policy_accepts_a_further_model_and_stays_as_it_was_otherwise() {
     let path = home.path().join("policy.toml");
     let before = fs::read_to_string(&path).unwrap();
     let root = "ab".repeat(32);
+    let before = format!("# not {root}\n{before}");
+    fs::write(&path, &before).unwrap();
     let accepted = tally(home.path(), &["policy", "accept", &root]);
     assert_eq!(accepted.status.code(), Some(0), "{}", complaint(&accepted));
     let after = fs::read_to_string(&path).unwrap();

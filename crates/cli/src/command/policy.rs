@@ -12,7 +12,7 @@ use tally_server::{
     client::{FetchLimits, fetch},
     http::keys::NodeKeyList,
 };
-use tally_verifier::Policy;
+use tally_verifier::{Policy, policy::Accepted};
 
 use super::Verdict;
 use crate::{args, context::Context, models, node, output::quoted};
@@ -102,7 +102,7 @@ fn write_new(args: &args::NewPolicy, context: &Context) -> Result<Verdict> {
 /// Adds a model to those that the home's policy accepts, and changes nothing else in it.
 fn accept(name: &str, context: &Context) -> Result<Verdict> {
     let home = context.existing_home()?;
-    let root = match Digest::parse_hex(name) {
+    let root = match Digest::parse_hex(&name.to_ascii_lowercase()) {
         Some(root) => root,
         None => models::load(&home, name)?.root(),
     };
@@ -110,7 +110,11 @@ fn accept(name: &str, context: &Context) -> Result<Verdict> {
     let path = home.policy();
     let failed = || format!("cannot change {}", path.display());
     let text = fs::read_to_string(&path).with_context(failed)?;
-    if text.contains(&root.to_string()) {
+    let is_accepted = |accepted: &Accepted<Digest>| match accepted {
+        Accepted::Any => true,
+        Accepted::Listed(roots) => roots.contains(&root),
+    };
+    if is_accepted(Policy::parse(&text).with_context(failed)?.models()) {
         context.output.note("the policy accepts it already");
     } else {
         let (before, after) = text.split_once("\nmodels = [").with_context(|| {
@@ -120,7 +124,8 @@ fn accept(name: &str, context: &Context) -> Result<Verdict> {
             )
         })?;
         let changed = format!("{before}\nmodels = [\n  \"{root}\",{after}");
-        Policy::parse(&changed).with_context(failed)?;
+        let policy = Policy::parse(&changed).with_context(failed)?;
+        ensure!(is_accepted(policy.models()), "{}: add \"{root}\" to `models` by hand", failed());
         let temporary = path.with_extension(format!("{}.part", std::process::id()));
         let mut options = fs::File::options();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;

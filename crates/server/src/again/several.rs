@@ -1,13 +1,15 @@
 //! An answer with several choices, of which one receipt knows one.
 //!
-//! What the other choices say, the answer's id and its time, and the totals of its tokens are what
-//! the others' receipts speak of. Everything else must be exactly what a node writes.
+//! What the other choices say, and the totals of its tokens, are what the others' receipts speak of.
+//! The answer's time is that of its first choice, which was let in just before this one. Everything
+//! else must be exactly what a node writes.
 
 use super::members::Members;
 
-/// Members of the whole answer that one choice does not determine, the first choice's id apart.
+/// Members of the whole answer that one choice does not determine.
 const OF_ALL: [&str; 2] = ["choices", "usage"];
-const OF_FIRST: [&str; 2] = ["id", "created"];
+/// The answer's time in seconds.
+const TIME: &str = "created";
 
 /// Whether `response` is an answer with `count` choices, of which `choice` is as in `made`.
 pub(super) fn is_body(response: &[u8], made: &[u8], choice: u32, count: usize) -> Option<bool> {
@@ -62,11 +64,16 @@ pub(super) fn are_events(response: &[u8], made: &[u8], choice: u32, count: usize
 }
 
 fn is_same_frame(found: &Members<'_>, made: &Members<'_>, choice: u32) -> bool {
-    let mut others = OF_ALL.to_vec();
-    if choice > 0 {
-        others.extend(OF_FIRST);
+    if choice == 0 {
+        return found.is_same_but(made, &OF_ALL);
     }
-    found.is_same_but(made, &others)
+    let [all, usage] = OF_ALL;
+    let seconds = |members: &Members<'_>| members.get(TIME)?.parse::<u64>().ok();
+    let is_just_before = match (seconds(found), seconds(made)) {
+        (Some(found), Some(own)) => own.checked_sub(found).is_some_and(|seconds| seconds <= 1),
+        _ => false,
+    };
+    is_just_before && found.is_same_but(made, &[all, usage, TIME])
 }
 
 /// Whether the totals are totals: of the prompt as made, of the rest whatever adds up.

@@ -24,6 +24,17 @@ fn a_body_is_compared_where_one_choice_determines_it() {
         let made = made(choice);
         assert_eq!(is_body(BODY.as_bytes(), made.as_bytes(), choice, 2), Some(true), "{choice}");
     }
+    let own_second = BODY.replace("\"created\":5", "\"created\":4");
+    assert_eq!(is_body(own_second.as_bytes(), made(1).as_bytes(), 1, 2), Some(true));
+    for (from, to) in [
+        ("\"created\":5", "\"created\":6"),
+        ("\"created\":5", "\"created\":3"),
+        ("\"created\":5", "\"created\":{\"x\":\"EVIL\"}"),
+        ("chatcmpl-01", "chatcmpl-02"),
+    ] {
+        let lie = BODY.replacen(from, to, 1);
+        assert_ne!(is_body(lie.as_bytes(), made(1).as_bytes(), 1, 2), Some(true), "{to}");
+    }
     let other = BODY.replace("\"text\":\"b\"", "\"text\":\"c\"");
     assert_eq!(is_body(other.as_bytes(), made(0).as_bytes(), 0, 2), Some(true));
     assert_eq!(is_body(other.as_bytes(), made(1).as_bytes(), 1, 2), Some(false));

@@ -1,6 +1,6 @@
 //! `tally receipt import`: receipt files from an answer of the API.
 
-use std::io::Read as _;
+use std::{io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tally_core::{
     cbor::Cbor as _,
-    receipt::{Bundle, openings_from_bytes},
+    receipt::{Bundle, EVIDENCE_COUNT_MAX, Evidence, openings_from_bytes},
 };
 use tally_verifier::open;
 
@@ -54,7 +54,8 @@ pub(super) fn run(args: &args::ImportReceipts, context: &Context) -> Result<Verd
     let mut kept = vec![];
     for bundle in &bundles {
         let path = receipts::path_of(&folder, &bundle.statement.digest());
-        kept.push(ReceiptFile::prepare(&path)?.write(bundle)?);
+        let whole = with_what_is_kept(bundle.clone(), &path)?;
+        kept.push(ReceiptFile::prepare(&path)?.write(&whole)?);
     }
     let digests: Vec<String> =
         bundles.iter().map(|bundle| bundle.statement.digest().to_string()).collect();
@@ -73,6 +74,32 @@ fn carried(bytes: &[u8]) -> Result<Carried> {
     let last = events.rfind(|data| data.contains(r#""receipt":"#));
     let answer: Answer = serde_json::from_str(last.unwrap_or(text))?;
     Ok(answer.tally)
+}
+
+/// A receipt together with what is kept of it already: nothing of that is lost.
+fn with_what_is_kept(mut bundle: Bundle, path: &Path) -> Result<Bundle> {
+    if !path.exists() {
+        return Ok(bundle);
+    }
+    let bytes = receipts::read(path)?;
+    let failed = || format!("{} stands where the receipt is to be kept", path.display());
+    let kept = Bundle::parse(&bytes).with_context(failed)?;
+    ensure!(kept.statement == bundle.statement, "{} and is another one", failed());
+    open(&bytes).with_context(failed)?;
+    bundle.openings.extend(kept.openings);
+    for evidence in kept.evidence {
+        let is_known = |known: &Evidence| known.digest == evidence.digest && known.value.is_some();
+        if !bundle.evidence.iter().any(is_known) {
+            bundle.evidence.retain(|known| known.digest != evidence.digest);
+            bundle.evidence.push(evidence);
+        }
+    }
+    let found = u64::try_from(bundle.evidence.len())?;
+    ensure!(
+        found <= EVIDENCE_COUNT_MAX,
+        "with the {found} proofs of both, the receipt has more than {EVIDENCE_COUNT_MAX}"
+    );
+    Ok(bundle)
 }
 
 fn bundle_of(carried: &Carried) -> Result<Bundle> {
