@@ -203,7 +203,8 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
     let verified = tally(ours.path(), &["verify", kept, "--policy", policy]);
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
     let before = fs::read(kept).unwrap();
-    let completed = tally(ours.path(), &["receipt", "complete", kept, "--node", &node.url]);
+    let completed =
+        tally(ours.path(), &["receipt", "complete", kept, "--node", &node.url, "--policy", policy]);
     assert_eq!(completed.status.code(), Some(0), "{}", complaint(&completed));
     assert!(text(&completed).contains("nothing to add"), "{}", text(&completed));
     assert_eq!(fs::read(kept).unwrap(), before);
@@ -222,21 +223,7 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
             assert_eq!(tally(ours.path(), &["replay", digest]).status.code(), Some(0));
         }
     }
-    // What is kept already is never less afterwards.
-    let wire = node.post("/v1/chat/completions", body);
-    let mut whole: Value = serde_json::from_str(&unchunked(&wire)).unwrap();
-    let answer = ours.path().join("answer");
-    let answer = answer.to_str().unwrap();
-    let import = |whole: &Value| {
-        fs::write(answer, whole.to_string()).unwrap();
-        let imported = tally(ours.path(), &["receipt", "import", answer]);
-        assert_eq!(imported.status.code(), Some(0), "{}", complaint(&imported));
-        text(&imported).trim_end().to_owned()
-    };
-    let digest = import(&whole);
-    whole["tally"]["openings"] = "oA".into();
-    assert_eq!(import(&whole), digest);
-    assert_eq!(tally(ours.path(), &["replay", &digest]).status.code(), Some(0));
+    what_is_kept_is_never_less_afterwards(&node, ours.path(), body);
     let nonsense = tally(ours.path(), &["receipt", "import", policy]);
     assert_eq!(nonsense.status.code(), Some(2));
 
@@ -247,9 +234,30 @@ fn a_strangers_node_is_trusted_by_its_keys_and_its_receipts_are_completed_from_i
     assert_eq!(tally(ours.path(), &["verify", bare, "--policy", policy]).status.code(), Some(1));
     let stranger = tally(ours.path(), &["receipt", "complete", bare]);
     assert_eq!(stranger.status.code(), Some(2));
-    let completed = tally(ours.path(), &["receipt", "complete", bare, "--node", &node.url]);
+    let unknown = tally(ours.path(), &["receipt", "complete", bare, "--node", &node.url]);
+    assert_eq!(unknown.status.code(), Some(2), "no policy names the log");
+    let completed =
+        tally(ours.path(), &["receipt", "complete", bare, "--node", &node.url, "--policy", policy]);
     assert!(text(&completed).contains("added a proof"), "{}", complaint(&completed));
     assert_eq!(tally(ours.path(), &["verify", bare, "--policy", policy]).status.code(), Some(0));
+}
+
+/// Imports an answer, and then a copy of it that opens nothing.
+fn what_is_kept_is_never_less_afterwards(node: &Running, home: &Path, body: &str) {
+    let wire = node.post("/v1/chat/completions", body);
+    let mut whole: Value = serde_json::from_str(&unchunked(&wire)).unwrap();
+    let answer = home.join("answer");
+    let answer = answer.to_str().unwrap();
+    let import = |whole: &Value| {
+        fs::write(answer, whole.to_string()).unwrap();
+        let imported = tally(home, &["receipt", "import", answer]);
+        assert_eq!(imported.status.code(), Some(0), "{}", complaint(&imported));
+        text(&imported).trim_end().to_owned()
+    };
+    let digest = import(&whole);
+    whole["tally"]["openings"] = "oA".into();
+    assert_eq!(import(&whole), digest);
+    assert_eq!(tally(home, &["replay", &digest]).status.code(), Some(0));
 }
 
 /// The body of an answer on the wire, in one piece.

@@ -17,6 +17,9 @@ use tokio::time::timeout;
 /// Most bytes of an error's body that is read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
+/// How many times longer than a wait the whole of a small answer may take.
+const TOTAL_TIMES: u32 = 4;
+
 /// Connections to nodes, kept open between requests.
 pub(crate) type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -103,7 +106,9 @@ pub async fn fetch(node: &str, path: &str, limits: FetchLimits) -> Result<Vec<u8
         let message = message.unwrap_or("it does not say why").to_owned();
         return Err(FetchError::Status { node: node.into(), status: status.as_u16(), message });
     }
-    Ok(read(answered.into_body(), limits.bytes_max, limits.wait_max).await?.into())
+    let reading = read(answered.into_body(), limits.bytes_max, limits.wait_max);
+    let whole = timeout(TOTAL_TIMES * limits.wait_max, reading).await;
+    Ok(whole.map_err(|_| ReadError::Timeout)??.into())
 }
 
 /// An error with its causes: the outermost one says little.

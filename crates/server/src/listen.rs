@@ -8,6 +8,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +29,10 @@ use tokio_rustls::{
 const HEADERS_MAX: usize = 64;
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes that the system keeps of what a client has not read.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// How many times longer a client may take nothing than it may send nothing.
+const UNREAD_TIMES: u32 = 2;
 /// Pause after an error of the listening socket, such as no free file.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,8 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ListenLimits {
     /// Most connections.
     pub connections_max: u32,
-    /// Longest time in which the head of a request, or a TLS handshake, may come; and in which a
-    /// client may take nothing of what is sent to it.
+    /// Longest time in which the head of a request, or a TLS handshake, may come. For twice as long a
+    /// client may take nothing of what is sent to it: less than about a KiB a second is nothing.
     pub receive_time_max: Duration,
     /// Longest time of a connection; its last request may still be answered.
     pub connection_time_max: Duration,
@@ -115,6 +120,8 @@ pub async fn serve(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         // A stream's events are small and must not wait for more.
         let _ = stream.set_nodelay(true);
+        // What waits in the system is not seen to be read until a good part of it is.
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
         let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
@@ -151,7 +158,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_buf_size(HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.receive_time_max));
+    stream.set_write_timeout(Some(UNREAD_TIMES * limits.receive_time_max));
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     // It ends with an error whenever a client goes away: nobody needs to know.

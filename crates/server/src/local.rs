@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, header, uri::Authority};
 
 use crate::api::error::ApiError;
 
@@ -40,10 +40,15 @@ pub(crate) fn require_local(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// Whether a host, perhaps with a port, is this machine by whatever name system.
 fn is_own(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
+    // The library takes a name and an address in brackets apart, and refuses what is neither.
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let port = host.strip_prefix(name).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+    if !port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        return false;
+    }
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
     match name.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
         // RFC 6761: no name server is asked for these.
@@ -70,8 +75,14 @@ mod tests {
 
     #[test]
     fn this_machine_is_told_from_others() {
-        for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "a.LOCALHOST:1"]
-        {
+        for host in [
+            "localhost",
+            "localhost.",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "a.LOCALHOST:1",
+        ] {
             assert!(judged(&[(header::HOST, host)]), "{host}");
             let origin = format!("http://{host}");
             assert!(judged(&[(header::HOST, host), (header::ORIGIN, &origin)]), "{origin}");
@@ -82,6 +93,9 @@ mod tests {
             "evil.example:8080",
             "192.168.0.1",
             "localhost.evil.example",
+            "[::1]evil.example",
+            "[::1",
+            "localhost:80@evil.example",
             "",
             "[::2]",
         ] {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     access::Access, http::keys::NodeKeyList, issue::Desk, listen::ListenLimits, metrics::Metrics,
@@ -79,9 +79,9 @@ pub struct ServerNode {
     /// Tries grammars out.
     pub rehearsal: Arc<dyn Rehearsal>,
     /// One permit for each grammar that may be compiled at a time.
-    pub compiling: Semaphore,
+    pub compiling: Arc<Semaphore>,
     /// One permit for each KiB of text that may be tokenized at a time.
-    pub tokenizing: Semaphore,
+    pub tokenizing: Arc<Semaphore>,
     /// Where unexpected failures are told: the operator's log.
     pub tell: fn(&str),
 }
@@ -106,10 +106,10 @@ impl ServerNode {
     }
 
     /// Waits until a text of that many bytes may be tokenized; what is returned is held meanwhile.
-    pub(crate) async fn turn_to_tokenize(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn turn_to_tokenize(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(TOKENIZING_KIB);
         // It is never closed.
-        self.tokenizing.acquire_many(kib).await.ok()
+        Arc::clone(&self.tokenizing).acquire_many_owned(kib).await.ok()
     }
 
     /// Tells the operator of a failure that a client must not see.

@@ -39,7 +39,7 @@ pub(crate) enum Receipt {
     Forget(Forget),
     /// Add the newest inclusion proof of the log, and lose none that is there
     #[command(
-        after_help = "Example:\n  tally receipt complete 3fa1\n  tally receipt complete answer.receipt --node https://node.example\n\nMore cosigners may have vouched since. Every proof is checked before it is added; the statement stays as it was signed."
+        after_help = "Example:\n  tally receipt complete 3fa1\n  tally receipt complete answer.receipt --node https://node.example --policy node.toml\n\nMore cosigners may have vouched since. Every proof is checked before it is added; the statement stays as it was signed."
     )]
     Complete(Complete),
 }
@@ -101,6 +101,9 @@ pub(crate) struct Complete {
     /// The node that issued it, such as `https://node.example` [default: this home's own log]
     #[arg(long, value_name = "URL")]
     pub(crate) node: Option<String>,
+    /// Whose proofs are worth adding, as a TOML file [default: policy.toml in your home]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 /// Which openings a copy has.

@@ -101,11 +101,12 @@ async fn compute(
 ) -> Result<Outcome, Refused> {
     let (at, wanted) = (Arc::clone(loaded), (request.model.clone(), request.dimensions));
     let turn = node.turn_to_tokenize(size).await;
-    let encoding =
-        tokio::task::spawn_blocking(move || encode(&at.model, &at.language, &texts, wanted));
+    let encoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        encode(&at.model, &at.language, &texts, wanted)
+    });
     let stopped = || Refused { code: "server/internal", error: ApiError::internal() };
     let inputs = encoding.await.map_err(|_| stopped())??;
-    drop(turn);
     let embedded = loaded.worker.embed(inputs.clone()).await.ok_or_else(stopped)?;
     let embedded = embedded.map_err(|error| {
         let message = format!("the computation was refused: {error}");

@@ -156,8 +156,11 @@ pub(super) async fn tokenize(
         let request: TokenizeRequest = parse(&body)?;
         let loaded = node.shelf.get(&request.model).await;
         let loaded = loaded.map_err(|failure| shelf_error(&node, &failure))?;
-        let _turn = node.turn_to_tokenize(body.len()).await;
-        let encoding = tokio::task::spawn_blocking(move || encode(&loaded, &request));
+        let turn = node.turn_to_tokenize(body.len()).await;
+        let encoding = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            encode(&loaded, &request)
+        });
         encoding.await.map_err(|_| ApiError::internal())?
     };
     work.await.map_or_else(|refusal| error(&refusal), |value| answer(&value))

@@ -47,10 +47,15 @@ pub(super) async fn answer(admitted: Admitted, reply: oneshot::Sender<Reply>) {
     node.metrics.running.dec();
 }
 
-async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
+async fn answer_counted(admitted: Admitted, mut reply: oneshot::Sender<Reply>) {
     let Admitted { node, loaded, asked, mut admissions, held } = admitted;
     let started = Instant::now();
-    let planned = planned(&node, &loaded, &asked, &admissions[0], held.0.prefix_scope()).await;
+    let planned = tokio::select! {
+        biased;
+        () = reply.closed() => Err(abandoned("its client left")),
+        () = sleep(node.limits.request_time_max) => Err(abandoned("its time was up")),
+        planned = planned(&node, &loaded, &asked, &admissions[0], held.0.prefix_scope()) => planned,
+    };
     let (plan, computed) = match planned {
         Ok(planned) => planned,
         Err(refused) => return turn_away(&node, admissions.remove(0), refused, reply).await,
@@ -107,6 +112,12 @@ async fn answer_counted(admitted: Admitted, reply: oneshot::Sender<Reply>) {
 /// What each choice computes, and what its receipt says of it.
 type Computations = (Plan, Vec<(Task, Prepared)>);
 
+/// What became of a request that ended before anything was computed for it.
+fn abandoned(why: &str) -> Refused {
+    let text = format!("the request was given up before its turn came: {why}");
+    Refused { code: "request/cancelled", error: ApiError::of_status(503, "overloaded", text) }
+}
+
 /// Plans a request when its turn has come, on a thread where that holds up nobody.
 async fn planned(
     node: &Arc<ServerNode>,
@@ -116,15 +127,17 @@ async fn planned(
     prefix_scope: u64,
 ) -> Result<Computations, Refused> {
     // Compiling grammars must not take the threads and the memory that everybody else needs.
-    let _compiling = match asked.controls.grammar {
-        Some(_) => node.compiling.acquire().await.ok(),
+    let compiling = match asked.controls.grammar {
+        Some(_) => Arc::clone(&node.compiling).acquire_owned().await.ok(),
         None => None,
     };
-    let _tokenizing = node.turn_to_tokenize(admission.body.len()).await;
+    let tokenizing = node.turn_to_tokenize(admission.body.len()).await;
     let planning = {
         let nonce = admission.nonce.clone();
         let (node, loaded, asked) = (Arc::clone(node), Arc::clone(loaded), Arc::clone(asked));
         tokio::task::spawn_blocking(move || {
+            // Held for as long as it computes, whoever waits for it.
+            let _turns = (compiling, tokenizing);
             computations(&node, &loaded, &asked, nonce.as_deref(), prefix_scope)
         })
     };

@@ -6,22 +6,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use tally_core::{
     cbor::Cbor as _,
+    cosignature,
     entry::{Entry, EntryKind, HourBucket},
-    note::KeyId,
+    note::NoteError,
     receipt::{Bundle, EVIDENCE_COUNT_MAX, Evidence, EvidenceKind, Statement},
     tlog_proof::TlogProof,
 };
 use tally_server::client::{FetchLimits, fetch};
-use tally_verifier::{Expected, UnixTime, verify};
+use tally_verifier::Policy;
 
-use super::Verdict;
-use crate::{
-    args,
-    context::{Context, now_ms},
-    node,
-    receipt_file::ReceiptFile,
-    receipts,
-};
+use super::{super::policy, Verdict};
+use crate::{args, context::Context, node, receipt_file::ReceiptFile, receipts};
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of a receipt that a node hands out: it has no openings.
@@ -36,10 +31,13 @@ pub(super) fn run(args: &args::Complete, context: &Context) -> Result<Verdict> {
         Some(url) => from_node(url, &bundle, &statement, context)?,
         None => from_home(&bundle, context)?,
     };
+    let (policy, place) = policy::load_named(args.policy.as_deref(), context)?;
     let entry = entry_of(&bundle, &statement);
     let mut added = vec![];
     for evidence in offered {
-        if let Some(text) = checked(&evidence, &entry, &bundle)? {
+        let text = checked(&evidence, &entry, &bundle, &policy)
+            .with_context(|| format!("under the policy {place}"))?;
+        if let Some(text) = text {
             bundle.evidence.push(evidence);
             added.push(text);
         }
@@ -50,7 +48,6 @@ pub(super) fn run(args: &args::Complete, context: &Context) -> Result<Verdict> {
         "the receipt has {found} proofs, which is beyond the limit"
     );
     if !added.is_empty() {
-        require_no_worse(&bytes, &bundle, context)?;
         ReceiptFile::prepare(&path)?.write(&bundle)?;
     }
     context.output.json(&json!({
@@ -103,34 +100,61 @@ fn from_node(
     Ok(fetched.evidence)
 }
 
-/// What a proof adds, in words; nothing if all that it says is known.
-fn checked(evidence: &Evidence, entry: &Entry, bundle: &Bundle) -> Result<Option<String>> {
+/// What a proof adds, in words; nothing if nobody vouches who did not before.
+///
+/// Only keys of the policy count: anybody can write a line with any name under a checkpoint.
+fn checked(
+    evidence: &Evidence,
+    entry: &Entry,
+    bundle: &Bundle,
+    policy: &Policy,
+) -> Result<Option<String>> {
     let (EvidenceKind::Inclusion, Some(value)) = (evidence.kind, &evidence.value) else {
         return Ok(None);
     };
     let proof = TlogProof::parse(value).context("the new proof cannot be read")?;
     proof.verify_inclusion(&entry.encode()).context("the new proof is not of this receipt")?;
-    let keys = signers(&proof);
+    let vouching = vouching(&proof, policy)?;
     let is_known = bundle.evidence.iter().any(|old| {
-        let proof = old.value.as_ref().and_then(|value| TlogProof::parse(value).ok());
-        proof.is_some_and(|old| keys.iter().all(|key| signers(&old).contains(key)))
+        let old = old.value.as_ref().and_then(|value| TlogProof::parse(value).ok());
+        let old = old.and_then(|old| self::vouching(&old, policy).ok());
+        old.is_some_and(|old| vouching.iter().all(|name| old.contains(name)))
     });
     let checkpoint = proof.checkpoint.checkpoint();
     Ok((!is_known).then(|| {
         format!(
-            "a proof of log `{}`: entry {} of {}, {} signatures",
+            "a proof of log `{}`: entry {} of {}, cosigned by {}",
             checkpoint.origin(),
             proof.index.0,
             checkpoint.size(),
-            keys.len()
+            if vouching.is_empty() { "nobody".into() } else { vouching.join(", ") }
         )
     }))
 }
 
-/// Who signed a proof's checkpoint, by name and key id.
-fn signers(proof: &TlogProof) -> Vec<(String, KeyId)> {
-    let lines = proof.checkpoint.note().signatures().iter();
-    lines.map(|line| (line.name.as_str().to_owned(), line.key_id)).collect()
+/// The cosigners of a policy that signed a proof's checkpoint, whose log the policy must name.
+fn vouching(proof: &TlogProof, policy: &Policy) -> Result<Vec<String>> {
+    let note = proof.checkpoint.note();
+    let origin = proof.checkpoint.checkpoint().origin();
+    let log = policy.logs().iter().find(|log| log.origin == *origin);
+    let log = log.with_context(|| {
+        format!(
+            "log `{origin}` is not in the policy\n\nhint: `--policy FILE` names one that trusts it"
+        )
+    })?;
+    note.verify(&log.key).context("the log did not sign the new proof's checkpoint")?;
+    let mut names = vec![];
+    for cosigner in policy.cosigners() {
+        match cosignature::verify(note, &cosigner.key) {
+            Ok(_) => names.push(cosigner.name.clone()),
+            Err(NoteError::Unsigned { .. }) => {}
+            Err(error) => {
+                let name = &cosigner.name;
+                return Err(error).with_context(|| format!("the cosignature of `{name}`"));
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The log entry that a receipt has.
@@ -140,16 +164,4 @@ fn entry_of(bundle: &Bundle, statement: &Statement) -> Entry {
         hour: HourBucket::of_unix_seconds(statement.time_ms / 1000),
         digest: bundle.statement.digest(),
     }
-}
-
-/// That a receipt which held under the home's policy still does.
-fn require_no_worse(before: &[u8], after: &Bundle, context: &Context) -> Result<()> {
-    let Ok(policy) = super::super::policy::load(None, context) else { return Ok(()) };
-    let now = UnixTime::from_ms(now_ms()?);
-    let judge = |bytes: &[u8]| verify(bytes, &policy, &Expected::default(), now);
-    if judge(before).is_ok() {
-        judge(&after.encode())
-            .context("with the new proof the receipt would be rejected, so it was not added")?;
-    }
-    Ok(())
 }
