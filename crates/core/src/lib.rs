@@ -30,6 +30,7 @@ pub mod entry;
 pub mod note;
 pub mod philox;
 pub mod receipt;
+pub mod split;
 pub mod stream;
 pub mod tag;
 pub mod tile;

@@ -52,6 +52,8 @@ tags! {
     STREAM_EVENT = "stream-event/v1";
     /// Checksum of one frame of a log's segment file.
     FRAME = "frame/v1";
+    /// Where the rounding of a split begins.
+    SPLIT_OFFSET = "split-offset/v1";
     /// One evidence item referred to by digest.
     EVIDENCE = "evidence/v1";
 }
