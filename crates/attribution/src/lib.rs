@@ -1,0 +1,6 @@
+//! Who contributed to an answer, as far as it can be recomputed by anybody.
+//!
+//! So far: whose registered words an output repeats ([`ownership`]).
+#![forbid(unsafe_code)]
+
+pub mod ownership;
