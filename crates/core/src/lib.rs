@@ -19,6 +19,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod account;
+pub mod account;
 pub mod cbor;
 pub mod checkpoint;
 pub mod commitment;

@@ -54,6 +54,26 @@ tags! {
     FRAME = "frame/v1";
     /// Where the rounding of a split begins.
     SPLIT_OFFSET = "split-offset/v1";
+    /// Digest of a split policy.
+    SPLIT_POLICY = "split-policy/v1";
+    /// Id of a transfer, from its receipt's id and its number.
+    TRANSFER = "transfer/v1";
+    /// Name of one transfer of a receipt.
+    TRANSFER = "transfer/v1";
+    /// Name of a transfer that resolves or corrects another.
+    RESOLUTION = "resolution/v1";
+    /// Name of the transfer that pays out what an epoch says.
+    CLAIM = "claim/v1";
+    /// Leaf of the sum tree: one account's cumulative earnings.
+    SUM_LEAF = "sum-leaf/v1";
+    /// Inner node of the sum tree.
+    SUM_NODE = "sum-node/v1";
+    /// Root of the sum tree, with count and total.
+    SUM_ROOT = "sum-root/v1";
+    /// Salt of one leaf, from an epoch's secret.
+    SUM_SALT = "sum-salt/v1";
+    /// Link of the book's journal.
+    JOURNAL = "journal/v1";
     /// One evidence item referred to by digest.
     EVIDENCE = "evidence/v1";
 }
