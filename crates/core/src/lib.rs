@@ -20,7 +20,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod account;
-pub mod account;
 pub mod cbor;
 pub mod checkpoint;
 pub mod commitment;

@@ -56,8 +56,6 @@ tags! {
     SPLIT_OFFSET = "split-offset/v1";
     /// Digest of a split policy.
     SPLIT_POLICY = "split-policy/v1";
-    /// Id of a transfer, from its receipt's id and its number.
-    TRANSFER = "transfer/v1";
     /// Name of one transfer of a receipt.
     TRANSFER = "transfer/v1";
     /// Name of a transfer that resolves or corrects another.
