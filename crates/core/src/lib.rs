@@ -33,9 +33,11 @@ pub mod philox;
 pub mod receipt;
 pub mod split;
 pub mod stream;
+pub mod sum_tree;
 pub mod tag;
 pub mod tile;
 pub mod tlog_proof;
+pub mod trace;
 pub mod tree;
 
 pub use digest::{Digest, Hasher};
