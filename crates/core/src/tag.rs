@@ -74,6 +74,16 @@ tags! {
     JOURNAL = "journal/v1";
     /// One evidence item referred to by digest.
     EVIDENCE = "evidence/v1";
+    /// The index root of a shard.
+    INDEX = "index/v1";
+    /// Leaf of a shard's text: one chunk.
+    INDEX_TEXT = "index-text/v1";
+    /// Leaf of a shard's documents: one document.
+    INDEX_DOCUMENT = "index-document/v1";
+    /// Leaf of a shard's suffix array: some entries.
+    INDEX_ARRAY_LEAF = "index-array-leaf/v1";
+    /// Inner node of a shard's suffix array.
+    INDEX_ARRAY_NODE = "index-array-node/v1";
 }
 
 #[cfg(test)]
