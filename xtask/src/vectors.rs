@@ -14,6 +14,7 @@ use crate::repo::Repo;
 use scenario::Scenario;
 
 mod accept;
+mod attribution;
 mod extended;
 mod raw;
 mod reject_appraisal;
@@ -86,9 +87,11 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     rejects.extend(reject_appraisal::vectors());
     rejects.extend(extended::rejected());
     rejects.extend(stream::rejected());
+    rejects.extend(attribution::rejected());
     let mut accepts = accept::vectors();
     accepts.extend(extended::accepted());
     accepts.extend(stream::accepted());
+    accepts.extend(attribution::accepted());
     for (kind, vectors) in [("accept", accepts), ("reject", rejects)] {
         for (number, vector) in vectors.into_iter().enumerate() {
             let folder = format!("{kind}/{:03}-{}", number + 1, vector.name);

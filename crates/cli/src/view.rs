@@ -1,6 +1,7 @@
 //! The view of a receipt for people, as text. It is never what is signed or hashed.
 
 use tally_core::{
+    attribution::Section,
     cbor::Cbor as _,
     commitment::Field,
     computation::{Controls, tokens_from_bytes},
@@ -40,6 +41,7 @@ impl ReceiptView {
     pub(crate) const fn commits_to(&self, field: Field) -> bool {
         match (&self.statement.outcome, field) {
             (_, Field::Request) => true,
+            (_, Field::Attribution) => self.statement.attribution.is_some(),
             (Outcome::Refusal(_), _) => false,
             (Outcome::Embedding(_), field) => !matches!(field, Field::Seed | Field::Controls),
             (Outcome::Answer(answer), Field::Controls) => answer.computation.controls.is_some(),
@@ -147,6 +149,9 @@ fn opened_text(field: Field, value: &[u8]) -> String {
         Field::Controls => {
             Controls::parse(value).map_or("unreadable".into(), |controls| controls_text(&controls))
         }
+        Field::Attribution => {
+            Section::parse(value).map_or("unreadable".into(), |section| attribution_text(&section))
+        }
         Field::Request | Field::Response => {
             let text = String::from_utf8_lossy(value);
             let start: String =
@@ -158,6 +163,18 @@ fn opened_text(field: Field, value: &[u8]) -> String {
             }
         }
     }
+}
+
+/// Who is behind an output, in words.
+fn attribution_text(section: &Section) -> String {
+    let free = usize::try_from(section.residual.size_bytes).unwrap_or(usize::MAX);
+    let owned = section.output.len().saturating_sub(free);
+    format!(
+        "{owned} of {} bytes repeat registered texts; {} contributions, {} transfers",
+        section.output.len(),
+        section.contributions.len(),
+        section.transfers.len(),
+    )
 }
 
 /// What steered the output, in words.

@@ -100,6 +100,18 @@ pub enum CborError {
         /// The value found.
         found: u64,
     },
+    /// A value is below the smallest that the format has here.
+    #[error("{what} at byte {offset} is {found}, expected at least {limit}")]
+    Below {
+        /// What was measured.
+        what: &'static str,
+        /// Offset of the item.
+        offset: usize,
+        /// The smallest legal value.
+        limit: u64,
+        /// The value found.
+        found: u64,
+    },
     /// A byte string has another length than the format demands.
     #[error("{what} at byte {offset} has {found} bytes, expected {expected}")]
     Length {

@@ -28,12 +28,21 @@ pub enum Field {
     Output,
     /// Stop strings, biases and grammar, as their deterministic CBOR.
     Controls,
+    /// Who is behind the answer and where its price goes, as its deterministic CBOR.
+    Attribution,
 }
 
 impl Field {
     /// All fields in order of their codes.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::Response, Self::Input, Self::Seed, Self::Output, Self::Controls];
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::Response,
+        Self::Input,
+        Self::Seed,
+        Self::Output,
+        Self::Controls,
+        Self::Attribution,
+    ];
 
     /// The field's number in openings and in salt derivation.
     #[must_use]
@@ -45,6 +54,7 @@ impl Field {
             Self::Seed => 4,
             Self::Output => 5,
             Self::Controls => 6,
+            Self::Attribution => 7,
         }
     }
 }
@@ -58,6 +68,7 @@ impl fmt::Display for Field {
             Self::Seed => "seed",
             Self::Output => "output",
             Self::Controls => "controls",
+            Self::Attribution => "attribution",
         })
     }
 }

@@ -20,10 +20,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod account;
+pub mod attribution;
 pub mod cbor;
 pub mod checkpoint;
 pub mod commitment;
 pub mod computation;
+pub mod contribution;
 pub mod cosignature;
 pub mod digest;
 pub mod ed25519;

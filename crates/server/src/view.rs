@@ -51,7 +51,9 @@ fn openings_json(openings: &Openings) -> Value {
         let value = match field {
             Field::Input | Field::Output => tokens_from_bytes(&opening.value)
                 .map_or_else(|_| json!(hex::encode(&opening.value)), |tokens| json!(tokens)),
-            Field::Seed | Field::Controls => json!(hex::encode(&opening.value)),
+            Field::Seed | Field::Controls | Field::Attribution => {
+                json!(hex::encode(&opening.value))
+            }
             Field::Request | Field::Response => match std::str::from_utf8(&opening.value) {
                 Ok(text) => json!(text),
                 Err(_) => json!({"hex": hex::encode(&opening.value)}),

@@ -34,6 +34,12 @@ pub enum Gap {
     InputOfRequest,
     /// That the response is what the output tokens say.
     ResponseOfOutput,
+    /// That the bytes that were traced are what the output tokens say.
+    TracedOutput,
+    /// Whose words the output repeats is the issuer's word.
+    Spans,
+    /// The output was traced in no index.
+    NotTraced,
     /// The seed is said to be derived and could not be derived again.
     SeedNotDerived,
     /// The issuer chose the seed, so it may have tried several.
@@ -97,6 +103,8 @@ impl Gap {
             Self::ResponseNotGiven => "expected/response",
             Self::InputOfRequest => "input-of-request",
             Self::ResponseOfOutput => "response-of-output",
+            Self::TracedOutput => "traced-output",
+            Self::Spans | Self::NotTraced => "spans",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => "seed",
             Self::StatementTime => "statement-time",
             Self::AnyModel => "accepted/model",
@@ -125,6 +133,8 @@ impl Gap {
                 "that the model's input, sampling parameters and seed are what the request asked for"
             }
             Self::ResponseOfOutput => "that the response is what the output tokens or vectors say",
+            Self::TracedOutput => "that the text that was traced is what the output tokens say",
+            Self::Spans | Self::NotTraced => "whose registered words the output repeats",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => {
                 "that nobody chose the sampling seed to get this answer"
             }
@@ -166,6 +176,14 @@ impl Gap {
             Self::ResponseOfOutput => {
                 "that takes the model's tokenizer, and the form of the answer"
             }
+            Self::TracedOutput => {
+                "that takes the model's tokenizer; replay the receipt to establish it"
+            }
+            Self::Spans => {
+                "the receipt brings no span proofs; `tally trace` finds the spans again where the \
+                 texts are"
+            }
+            Self::NotTraced => "the issuer traced it in no index, so all of it counts as nobody's",
             Self::SeedNotDerived => {
                 "it is said to be derived from nonce and input, and input or seed is not opened"
             }

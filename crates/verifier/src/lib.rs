@@ -34,8 +34,10 @@ mod verify;
 pub use expected::Expected;
 pub use gap::{Gap, NotLogged};
 pub use policy::{Policy, PolicyError};
-pub use rejection::{Part, Rejection, StreamRejection};
+pub use rejection::{AttributionRejection, Part, Rejection, SectionPart, StreamRejection};
 pub use stream::{ExpectedStream, StreamEnd, StreamVerifier};
 pub use time::UnixTime;
-pub use verdict::{Assurance, Claim, Established, Inclusion, Receipt, TimeBasis, Verified};
+pub use verdict::{
+    Assurance, Attributed, Claim, Established, Inclusion, Receipt, TimeBasis, Verified,
+};
 pub use verify::{Opened, open, verify};

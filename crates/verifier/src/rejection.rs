@@ -20,10 +20,12 @@ use crate::{
     time::{Duration, UnixTime},
 };
 
+mod attribution;
 mod code;
 mod hint;
 mod stream;
 
+pub use attribution::{AttributionRejection, SectionPart};
 pub use stream::StreamRejection;
 
 /// Why a receipt does not satisfy a policy, or could not be read at all.
@@ -494,6 +496,9 @@ pub enum Rejection {
     /// A stream is not what the client asked for, or not what its receipts say.
     #[error(transparent)]
     Stream(#[from] StreamRejection),
+    /// The attribution section does not follow from what it stands on.
+    #[error(transparent)]
+    Attribution(#[from] AttributionRejection),
     /// It is another receipt.
     #[error("receipt digest is {found}, expected {expected}")]
     ReceiptDigest {

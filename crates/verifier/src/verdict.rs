@@ -75,6 +75,23 @@ pub enum Established {
         /// Its age in milliseconds.
         found_ms: u64,
     },
+    /// Who gets what of the price follows from policy, manifests and spans.
+    Attributed(Attributed),
+}
+
+/// What was computed again of an attribution section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributed {
+    /// The split policy's name.
+    pub policy: String,
+    /// Its digest.
+    pub policy_digest: Digest,
+    /// The asset of all amounts.
+    pub asset: String,
+    /// The price, in 10⁻⁹ of the asset.
+    pub amount: u64,
+    /// How many manifests there are, each signed by its contributor.
+    pub contribution_count: usize,
 }
 
 /// A step of the ladder of assurance that this release can establish.
@@ -248,6 +265,7 @@ impl Established {
             Self::Model(_) => "accepted/model",
             Self::Arithmetic(_) => "accepted/arithmetic",
             Self::Age { .. } => "age",
+            Self::Attributed(_) => "attribution",
         };
         code.into()
     }
@@ -297,6 +315,16 @@ impl fmt::Display for Established {
             }
             Self::Age { found_ms } => {
                 write!(f, "the receipt is {} old", crate::time::Duration(*found_ms))
+            }
+            Self::Attributed(attributed) => {
+                let Attributed { policy, policy_digest, asset, amount, contribution_count } =
+                    attributed;
+                write!(
+                    f,
+                    "who gets what of {amount} billionths of {asset} follows from split policy \
+                     `{policy}` ({policy_digest}), the stated spans and {contribution_count} \
+                     manifests, each signed by its contributor"
+                )
             }
         }
     }

@@ -53,7 +53,7 @@ pub struct Statement {
     pub software: String,
     /// What the answer costs, if it has a price.
     pub price: Option<Price>,
-    /// Digest of the attribution section, if there is one.
+    /// Commitment to the attribution section, if there is one.
     pub attribution: Option<Digest>,
     /// Root of the kept trace, if one is kept.
     pub trace_root: Option<Digest>,
@@ -319,7 +319,7 @@ impl Cbor for Statement {
             true => decoder.digest(what).map(Some),
             false => Ok(None),
         };
-        let attribution = digest(ATTRIBUTION, "attribution digest")?;
+        let attribution = digest(ATTRIBUTION, "attribution commitment")?;
         let trace_root = digest(TRACE_ROOT, "trace root")?;
         let keyset = digest(KEYSET, "keyset digest")?;
         let outcome = match outcome {

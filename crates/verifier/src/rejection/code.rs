@@ -2,7 +2,7 @@
 
 use tally_core::{cbor::CborError, tree::TreeError};
 
-use super::{Rejection, StreamRejection};
+use super::{AttributionRejection, Rejection, StreamRejection};
 use crate::policy::PolicyError;
 
 const OWN_CODES: [&str; 72] = [
@@ -80,14 +80,19 @@ const OWN_CODES: [&str; 72] = [
     "expected/receipt-digest",
 ];
 
-const CODE_COUNT: usize = OWN_CODES.len() + StreamRejection::CODES.len() + PolicyError::CODES.len();
+const CODE_COUNT: usize = OWN_CODES.len()
+    + StreamRejection::CODES.len()
+    + AttributionRejection::CODES.len()
+    + PolicyError::CODES.len();
 
 const CODES: [&str; CODE_COUNT] = {
     let mut codes = [""; CODE_COUNT];
     let (own, rest) = codes.split_at_mut(OWN_CODES.len());
-    let (stream, policy) = rest.split_at_mut(StreamRejection::CODES.len());
+    let (stream, rest) = rest.split_at_mut(StreamRejection::CODES.len());
+    let (attribution, policy) = rest.split_at_mut(AttributionRejection::CODES.len());
     own.copy_from_slice(&OWN_CODES);
     stream.copy_from_slice(StreamRejection::CODES);
+    attribution.copy_from_slice(AttributionRejection::CODES);
     policy.copy_from_slice(PolicyError::CODES);
     codes
 };
@@ -103,6 +108,7 @@ impl Rejection {
             Self::Policy(cause) => cause.code(),
             Self::Size { .. } => "receipt/limit",
             Self::Stream(cause) => cause.code(),
+            Self::Attribution(cause) => cause.code(),
             Self::Form { cause, .. } => form(cause),
             Self::Algorithm { .. } => "receipt/algorithm",
             Self::ContentType { .. } => "receipt/content-type",
@@ -186,7 +192,7 @@ const fn form(cause: &CborError) -> &'static str {
         CborError::DuplicateKey { .. } => "receipt/duplicate-key",
         CborError::UnknownKey { .. } => "receipt/unknown-claim",
         CborError::MissingKey { .. } => "receipt/missing-claim",
-        CborError::Limit { .. } => "receipt/limit",
+        CborError::Limit { .. } | CborError::Below { .. } => "receipt/limit",
         CborError::Length { .. } => "receipt/length",
         CborError::Utf8 { .. } => "receipt/utf8",
         CborError::Trailing { .. } => "receipt/trailing-bytes",

@@ -29,6 +29,7 @@ pub fn open(receipt: &[u8]) -> Result<Opened, Rejection> {
     let digest = parsed.bundle.statement.digest();
     statement::verify(&parsed.statement)?;
     let openings = parsed.bundle.openings;
-    openings::verify(&openings, &parsed.statement, &mut Findings::default())?;
+    let signer = parsed.header.key_id;
+    openings::verify(&openings, &parsed.statement, &signer, &mut Findings::default())?;
     Ok(Opened(Receipt { digest, statement: parsed.statement, openings }))
 }

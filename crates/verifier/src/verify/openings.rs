@@ -13,19 +13,20 @@ use tally_core::{
     receipt::{Answer, EmbeddingAnswer, Openings, Outcome, SeedSource, Statement},
 };
 
-use super::{Findings, shown};
+use super::{Findings, attribution, shown};
 use crate::{gap::Gap, rejection::Rejection, verdict::Established};
 
 /// Verifies every opening against the statement.
 pub(super) fn verify(
     openings: &Openings,
     statement: &Statement,
+    signer: &Digest,
     findings: &mut Findings,
 ) -> Result<(), Rejection> {
     if let Some(opening) = openings.get(&Field::Request) {
         verify_commitment(Field::Request, opening, &statement.request)?;
     }
-    let foreign = openings.keys().find(|field| !is_committed(&statement.outcome, **field));
+    let foreign = openings.keys().find(|field| !is_committed(statement, **field));
     if let Some(field) = foreign {
         return Err(Rejection::OpeningWithoutClaim { field: *field });
     }
@@ -34,10 +35,16 @@ pub(super) fn verify(
         Outcome::Embedding(embedding) => verify_embedding(openings, embedding, findings)?,
         Outcome::Refusal(_) => {}
     }
+    if let (Some(opening), Some(commitment)) =
+        (openings.get(&Field::Attribution), &statement.attribution)
+    {
+        verify_commitment(Field::Attribution, opening, commitment)?;
+        attribution::verify(&opening.value, statement, signer, findings)?;
+    }
     for field in Field::ALL {
         match openings.contains_key(&field) {
             true => findings.establish(Established::Opened(field)),
-            false if is_committed(&statement.outcome, field) => {
+            false if is_committed(statement, field) => {
                 findings.miss(Gap::NotOpened(field));
             }
             false => {}
@@ -46,10 +53,11 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// Whether a statement with this outcome commits to a field.
-fn is_committed(outcome: &Outcome, field: Field) -> bool {
-    match (outcome, field) {
+/// Whether a statement commits to a field.
+fn is_committed(statement: &Statement, field: Field) -> bool {
+    match (&statement.outcome, field) {
         (_, Field::Request) => true,
+        (_, Field::Attribution) => statement.attribution.is_some(),
         (Outcome::Refusal(_), _) => false,
         (_, Field::Response | Field::Input | Field::Output) => true,
         (outcome, Field::Seed) => outcome.answer().is_some(),
