@@ -9,6 +9,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
 use crate::Digest;
+use crate::account::Account;
 use crate::cbor::{Cbor, CborError, Decoder, Encoder};
 use crate::receipt::{ALGORITHM_ED25519, ProtectedHeader, SignedStatement, key_id};
 
@@ -50,6 +51,8 @@ pub struct Contribution {
     pub version: Option<String>,
     /// Where it can be had, if that is told.
     pub source: Option<String>,
+    /// Who gets what it earns, where that is not the contributor: another key, or the commons.
+    pub payee: Option<Account>,
 }
 
 /// How much a contribution is.
@@ -195,6 +198,12 @@ impl Contribution {
         SignedStatement { protected, payload, signature }
     }
 
+    /// Who gets what it earns.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.payee.unwrap_or(Account::Contributor(self.contributor))
+    }
+
     /// The parts of its earnings that go to its parents, together.
     #[must_use]
     pub fn shares_bps(&self) -> u64 {
@@ -204,7 +213,7 @@ impl Contribution {
 
 impl Cbor for Contribution {
     fn encode_into(&self, encoder: &mut Encoder) {
-        let optional = [self.version.is_some(), self.source.is_some()];
+        let optional = [self.version.is_some(), self.source.is_some(), self.payee.is_some()];
         let optional = optional.into_iter().filter(|is_present| *is_present).count();
         encoder.map(optional.saturating_add(9)).key(1).uint(VERSION);
         encoder.key(2).bytes(&self.contributor);
@@ -223,6 +232,9 @@ impl Cbor for Contribution {
             if let Some(text) = text {
                 encoder.key(key).text(text);
             }
+        }
+        if let Some(payee) = &self.payee {
+            payee.encode_into(encoder.key(12));
         }
     }
 
@@ -259,6 +271,10 @@ impl Cbor for Contribution {
         };
         let version = text(10, "contribution version", NAME_BYTES_MAX)?;
         let source = text(11, "contribution source", SOURCE_BYTES_MAX)?;
+        let payee = match map.optional(decoder, 12)? {
+            true => Some(decode_payee(decoder, &contributor)?),
+            false => None,
+        };
         map.end(decoder)?;
         Ok(Self {
             contributor,
@@ -271,6 +287,7 @@ impl Cbor for Contribution {
             parents,
             version,
             source,
+            payee,
         })
     }
 }
@@ -283,6 +300,15 @@ fn decode_parent(decoder: &mut Decoder<'_>) -> Result<Parent, CborError> {
     let manifest = decoder.digest("parent's manifest")?;
     let share = decoder.uint_up_to("parent's share", u64::from(u16::MAX))?;
     Ok(Parent { relation, manifest, share_bps: u16::try_from(share).unwrap_or(u16::MAX) })
+}
+
+/// Somebody else than the contributor, and no pool.
+fn decode_payee(decoder: &mut Decoder<'_>, contributor: &[u8; 32]) -> Result<Account, CborError> {
+    match Account::decode_from(decoder)? {
+        Account::Feedback => Err(unknown("payee", 1)),
+        Account::Contributor(key) if key == *contributor => Err(unknown("payee", 2)),
+        payee @ (Account::Commons | Account::Contributor(_)) => Ok(payee),
+    }
 }
 
 /// A text of at least one byte.

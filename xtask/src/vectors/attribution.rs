@@ -2,6 +2,7 @@
 
 use tally_attribution::section::SectionDraft;
 use tally_core::Digest;
+use tally_core::account::Account;
 use tally_core::attribution::{
     Bound, Context, Owner, Role, Section, Shard, Span, SplitPolicy, Tariff,
 };
@@ -79,6 +80,7 @@ fn manifest(owner: u8, kind: ContributionKind, subject: Digest) -> Contribution 
         parents: vec![],
         version: None,
         source: None,
+        payee: None,
     }
 }
 
@@ -94,7 +96,8 @@ fn contributions() -> Vec<(Contribution, u8)> {
         share_bps,
     };
     let dataset = ContributionKind::Dataset;
-    let book = manifest(BOOK_OWNER, dataset, digest("book"));
+    let mut book = manifest(BOOK_OWNER, dataset, digest("book"));
+    book.payee = Some(Account::Commons);
     let mut pages = manifest(PAGES_OWNER, dataset, digest("pages"));
     pages.licence = "unknown".into();
     pages.parents = vec![from(&book, BOOK_OWNER, Relation::DerivedFrom, 2_500)];

@@ -278,8 +278,7 @@ impl Flow {
                 let stage = stage.saturating_add(STAGE_LINEAGE).saturating_add(label.code().into());
                 let shares = grounds.divide(amount, &weights, stage)?;
                 let mut shares = shares.into_iter();
-                let account = Account::Contributor(contribution.contributor);
-                self.give(label, account, shares.next().unwrap_or(0));
+                self.give(label, contribution.account(), shares.next().unwrap_or(0));
                 for ((parent, _), share) in parents.iter().zip(shares) {
                     self.reach(*parent, Label::Declared, share);
                 }

@@ -40,6 +40,7 @@ fn contribution(number: u8, parents: &[(Digest, u16)]) -> Contribution {
             .collect(),
         version: None,
         source: None,
+        payee: None,
     }
 }
 
@@ -157,6 +158,15 @@ fn a_manifest_reads_back_and_its_limits_hold() {
     let parents = vec![(digest(1), 0); usize::try_from(PARENTS_MAX).unwrap() + 1];
     let parsed = Contribution::parse(&contribution(3, &parents).encode());
     assert!(matches!(parsed, Err(CborError::Limit { what: "parents", .. })));
+    let given = Contribution { payee: Some(Account::Commons), ..whole.clone() };
+    assert_eq!(Contribution::parse(&given.encode()), Ok(given.clone()));
+    assert_eq!(given.account(), Account::Commons);
+    assert_eq!(whole.account(), Account::Contributor([3; 32]));
+    for payee in [Account::Feedback, Account::Contributor([3; 32])] {
+        let odd = Contribution { payee: Some(payee), ..whole.clone() };
+        let parsed = Contribution::parse(&odd.encode());
+        assert!(matches!(parsed, Err(CborError::Value { what: "payee", .. })));
+    }
     for kind in ContributionKind::ALL {
         let one = Contribution { kind, ..whole.clone() };
         assert_eq!(Contribution::parse(&one.encode()), Ok(one));
