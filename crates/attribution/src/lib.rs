@@ -1,7 +1,10 @@
 //! Who contributed to an answer, as far as it can be recomputed by anybody.
 //!
-//! So far: whose registered words an output repeats ([`ownership`]).
-#![forbid(unsafe_code)]
+//! So far: whose registered words an output repeats ([`ownership`]), and the index over registered
+//! texts that finds and proves it ([`index`]).
 
+pub mod index;
+mod map;
 pub mod ownership;
+pub mod registry;
 pub mod section;

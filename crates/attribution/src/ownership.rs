@@ -13,16 +13,20 @@
 //! cover at most twice a window's length less two bytes; one end of a whole window leaves less than
 //! a window, two leave nothing.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 
-/// A document's place in the order of registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DocumentId(pub u32);
+use tally_core::trace::{DocumentId, Span};
 
 /// Texts of which some hold a window.
 pub trait Corpus {
     /// The earliest document that holds these bytes.
     fn earliest(&self, window: &[u8]) -> Option<DocumentId>;
+
+    /// The earliest document of every window of `window` bytes, which are at least one, by the places
+    /// at which the windows begin: what [`Corpus::earliest`] says of each, perhaps found faster.
+    fn earliest_of_windows(&self, output: &[u8], window: usize) -> Vec<Option<DocumentId>> {
+        output.windows(window).map(|text| self.earliest(text)).collect()
+    }
 }
 
 /// Whom the bytes of an output belong to.
@@ -32,50 +36,55 @@ pub struct Ownership {
     pub spans: Vec<Span>,
 }
 
-/// A part of an output that belongs to one document, or to nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Where it stands.
-    pub place: Range<usize>,
-    /// Whose it is.
-    pub owner: Option<DocumentId>,
-}
-
 impl Ownership {
     /// Finds the owners of an output's bytes, by windows of `window` bytes.
     ///
-    /// A window of no bytes is one of one byte.
+    /// A window of no bytes is one of one byte. Outputs have at most 2³² − 1 bytes.
     #[must_use]
     pub fn of(output: &[u8], window: usize, corpus: &impl Corpus) -> Self {
         let window = window.max(1);
-        let mut owners: Vec<Option<DocumentId>> = vec![None; output.len()];
-        for (start, text) in output.windows(window).enumerate() {
-            let Some(earliest) = corpus.earliest(text) else { continue };
-            for owner in &mut owners[start..start + window] {
-                *owner = Some(owner.map_or(earliest, |owner| owner.min(earliest)));
-            }
-        }
+        Self::of_windows(output.len(), window, &corpus.earliest_of_windows(output, window))
+    }
+
+    /// Finds the owners of an output's `len` bytes from the earliest documents of its windows of
+    /// `window` bytes.
+    #[must_use]
+    pub fn of_windows(len: usize, window: usize, earliest: &[Option<DocumentId>]) -> Self {
         let mut spans: Vec<Span> = vec![];
-        for (at, owner) in owners.into_iter().enumerate() {
+        // Windows that cover the byte, each earlier than all that begin behind it.
+        let mut covering: VecDeque<(usize, DocumentId)> = VecDeque::new();
+        for at in 0..len {
+            if let Some(fresh) = earliest.get(at).copied().flatten() {
+                while covering.back().is_some_and(|(_, owner)| *owner >= fresh) {
+                    covering.pop_back();
+                }
+                covering.push_back((at, fresh));
+            }
+            while covering.front().is_some_and(|(start, _)| start + window <= at) {
+                covering.pop_front();
+            }
+            let owner = covering.front().map(|(_, owner)| *owner);
+            let start = u32::try_from(at).unwrap_or(u32::MAX);
+            let end = start.saturating_add(1);
             match spans.last_mut() {
-                Some(span) if span.owner == owner => span.place.end = at + 1,
-                _ => spans.push(Span { place: at..at + 1, owner }),
+                Some(span) if span.owner == owner => span.end = end,
+                _ => spans.push(Span { start, end, owner }),
             }
         }
         Self { spans }
     }
 
     /// How many bytes belong to documents of which `is_counted` says so.
-    pub fn weight(&self, mut is_counted: impl FnMut(DocumentId) -> bool) -> usize {
+    pub fn weight(&self, mut is_counted: impl FnMut(DocumentId) -> bool) -> u32 {
         let counted = |span: &&Span| span.owner.is_some_and(&mut is_counted);
-        self.spans.iter().filter(counted).map(|span| span.place.len()).sum()
+        self.spans.iter().filter(counted).map(Span::len).sum()
     }
 
     /// How many bytes belong to nobody.
     #[must_use]
-    pub fn residual(&self) -> usize {
+    pub fn residual(&self) -> u32 {
         let free = self.spans.iter().filter(|span| span.owner.is_none());
-        free.map(|span| span.place.len()).sum()
+        free.map(Span::len).sum()
     }
 }
 

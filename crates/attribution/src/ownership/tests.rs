@@ -10,10 +10,15 @@ const CASES: u32 = 10_000;
 #[derive(Clone, Default)]
 struct Plain(Vec<Vec<u8>>);
 
+/// The document at a place of the one shard.
+fn id(place: usize) -> DocumentId {
+    DocumentId { shard: 0, document: u32::try_from(place).unwrap() }
+}
+
 impl Corpus for Plain {
     fn earliest(&self, window: &[u8]) -> Option<DocumentId> {
         let holds = |text: &Vec<u8>| text.windows(window.len()).any(|found| found == window);
-        self.0.iter().position(holds).map(|at| DocumentId(u32::try_from(at).unwrap()))
+        self.0.iter().position(holds).map(id)
     }
 }
 
@@ -63,8 +68,8 @@ impl Case {
     }
 
     /// Bytes of documents at the places of which `is_own` says so.
-    fn weight(&self, corpus: &Plain, is_own: impl Fn(usize) -> bool) -> usize {
-        self.ownership(corpus).weight(|id| is_own(id.0 as usize))
+    fn weight(&self, corpus: &Plain, is_own: impl Fn(usize) -> bool) -> u32 {
+        self.ownership(corpus).weight(|id| is_own(id.document as usize))
     }
 }
 
@@ -72,18 +77,17 @@ impl Case {
 fn every_byte_has_one_place_and_the_rule_is_the_plain_one() {
     for case in cases() {
         let found = case.ownership(&case.corpus);
-        let covered: usize = found.spans.iter().map(|span| span.place.len()).sum();
-        assert_eq!(covered, case.output.len());
-        assert_eq!(found.weight(|_| true) + found.residual(), case.output.len());
+        let covered: u32 = found.spans.iter().map(Span::len).sum();
+        assert_eq!(covered as usize, case.output.len());
+        assert_eq!(found.weight(|_| true) + found.residual(), covered);
         assert!(
             found
                 .spans
                 .windows(2)
-                .all(|pair| pair[0].place.end == pair[1].place.start
-                    && pair[0].owner != pair[1].owner)
+                .all(|pair| pair[0].end == pair[1].start && pair[0].owner != pair[1].owner)
         );
         for span in &found.spans {
-            for at in span.place.clone() {
+            for at in span.start as usize..span.end as usize {
                 let starts = at.saturating_sub(case.window - 1)..=at;
                 let windows =
                     starts.filter_map(|start| case.output.get(start..start + case.window));
@@ -107,10 +111,10 @@ fn registering_again_copying_and_registering_late_gain_nothing_and_lower_nobody(
             let later = Plain([case.corpus.0.clone(), further].concat());
             let after = case.ownership(&later);
             for id in 0..count {
-                let is_it = |found: DocumentId| found.0 as usize == id;
+                let is_it = |found: DocumentId| found.document as usize == id;
                 assert_eq!(after.weight(is_it), before.weight(is_it), "nobody loses or gains");
             }
-            let gained = after.weight(|id| id.0 as usize >= count);
+            let gained = after.weight(|id| id.document as usize >= count);
             assert_eq!(gained, before.residual() - after.residual(), "only what nobody had");
             assert!(!is_copy || gained == 0, "a copy gains nothing");
         }
@@ -123,7 +127,7 @@ fn a_contributor_that_spreads_documents_over_names_owns_the_same() {
         // Which documents are one contributor's does not enter the rule; their order does not change.
         let names: Vec<bool> = case.corpus.0.iter().map(|_| case.draw.below(2) == 0).collect();
         let whole = case.weight(&case.corpus, |at| names[at]);
-        let each: usize = (0..names.len())
+        let each: u32 = (0..names.len())
             .filter(|at| names[*at])
             .map(|own| case.weight(&case.corpus, |at| at == own))
             .sum();
@@ -156,10 +160,11 @@ fn joining_others_texts_takes_from_the_residual_alone_and_little_at_a_seam() {
         let joined = Plain([case.corpus.0.clone(), vec![[left, right].concat()]].concat());
         let found = case.ownership(&case.corpus);
         let after = case.ownership(&joined);
-        let gained = after.weight(|id| id.0 as usize == case.corpus.0.len());
+        let gained = after.weight(|id| id.document as usize == case.corpus.0.len());
         assert_eq!(gained, found.residual() - after.residual(), "only what nobody had");
-        let short = case.window - 1;
+        let short = u32::try_from(case.window).unwrap() - 1;
         assert!(gained <= 2 * short, "{gained} bytes with windows of {}", case.window);
+        let [before, behind] = [before, behind].map(|len| u32::try_from(len).unwrap());
         if before > short || behind > short {
             assert!(gained <= short, "{gained} bytes beside a whole window");
         }

@@ -43,6 +43,20 @@ pub struct Span {
     pub owner: Option<DocumentId>,
 }
 
+impl Span {
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether it has none, as no span of an output.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// What a proof is to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
