@@ -3,6 +3,7 @@
 //! So far: whose registered words an output repeats ([`ownership`]), and the index over registered
 //! texts that finds and proves it ([`index`]).
 
+pub mod attributor;
 pub mod index;
 mod map;
 pub mod ownership;

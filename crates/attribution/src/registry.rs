@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use tally_core::{
     Digest,
     account::Account,
-    attribution::CONTRIBUTIONS_MAX,
     cbor::{Cbor as _, CborError},
     contribution::{BPS_WHOLE, Contribution, ContributionKind, SIGNED_CONTRIBUTION_BYTES_MAX},
     ed25519::{self, PublicKey, Signature},
@@ -26,7 +25,7 @@ pub use folder::{FolderError, RegistryFolder};
 /// Most contributions of one registry that is held in memory.
 pub const REGISTERED_MAX: usize = 1 << 16;
 /// Most ancestors of one contribution: what one answer rests on must fit its receipt.
-pub const ANCESTORS_MAX: usize = CONTRIBUTIONS_MAX as usize / 2;
+pub const ANCESTORS_MAX: usize = 64;
 
 /// Why a contribution is not registered.
 #[derive(Debug, Error)]
@@ -222,10 +221,10 @@ impl Registry {
     pub fn of_subject(
         &self,
         kind: ContributionKind,
-        subject: &Digest,
+        subject: Digest,
     ) -> impl Iterator<Item = &Registered> {
         let is_it = move |it: &&Registered| {
-            it.contribution.kind == kind && it.contribution.subject == *subject
+            it.contribution.kind == kind && it.contribution.subject == subject
         };
         self.all.iter().filter(is_it)
     }
