@@ -5,6 +5,7 @@
 
 pub mod attributor;
 pub mod index;
+pub mod ledger;
 mod map;
 pub mod ownership;
 pub mod registry;
