@@ -126,6 +126,11 @@ impl Index {
         self.section(Section::Text)
     }
 
+    /// The text from a position on; nothing where an array that nobody verified leads outside.
+    fn suffix(&self, position: u32) -> &[u8] {
+        self.texts().get(position as usize..).unwrap_or_default()
+    }
+
     fn entries(&self) -> &[u32] {
         self.numbers(Section::Array)
     }

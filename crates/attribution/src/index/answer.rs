@@ -106,13 +106,16 @@ impl Search<'_> {
     /// Takes an occurrence of `part` at `position` for every window that holds the part and occurs
     /// there as a whole.
     fn compare_at(&mut self, start: usize, part: &Range<usize>, position: usize) {
-        let texts = self.index.texts();
+        let Some((texts_before, found)) = self.index.texts().split_at_checked(position) else {
+            return;
+        };
+        let Some(texts_behind) = found.get(part.len()..) else { return };
         let before = self.output[start..part.start].iter().rev();
-        let before = before.zip(texts[..position].iter().rev());
+        let before = before.zip(texts_before.iter().rev());
         let left = before.take_while(|(a, b)| a == b && **b != SEPARATOR).count();
         // The last window that holds the part begins with it.
         let furthest = (part.start + self.window).min(self.output.len());
-        let behind = self.output[part.end..furthest].iter().zip(&texts[position + part.len()..]);
+        let behind = self.output[part.end..furthest].iter().zip(texts_behind);
         let right = behind.take_while(|(a, b)| a == b && **b != SEPARATOR).count();
         let (first, until) = (part.start - left, part.end + right);
         for begin in first..=until.saturating_sub(self.window).min(part.start) {

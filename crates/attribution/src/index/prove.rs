@@ -214,8 +214,9 @@ impl Answer<'_> {
     fn presence(&self, start: usize, owner: DocumentId, index: &Index) -> Option<Presence> {
         let position = index.earliest(&self.output[start..start + self.window])?;
         let document = index.document(owner.document)?;
-        let rest =
-            &index.texts()[position as usize..(document.start + document.size_bytes) as usize];
+        let rest = index
+            .texts()
+            .get(position as usize..(document.start + document.size_bytes) as usize)?;
         let len = common_len(&self.output[start..], rest).min(PRESENCE_BYTES_MAX as usize);
         let end = number_of(start + len);
         Some(Presence { start: number_of(start), end, document: owner.document, position })
@@ -240,9 +241,9 @@ fn excerpt_of(index: &Index, output: &[u8], probes: &[Probe], presences: &[Prese
                 continue;
             };
             reads.leaves.insert(place / LEAF_ENTRIES);
-            let position = index.entry(place) as usize;
-            let common = common_len(&index.texts()[position..], query);
-            reads.text(position, (common + 1).min(query.len()));
+            let position = index.entry(place);
+            let common = common_len(index.suffix(position), query);
+            reads.text(position as usize, (common + 1).min(query.len()));
         }
     }
     let mut documents = BTreeSet::new();

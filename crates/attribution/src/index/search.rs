@@ -50,7 +50,7 @@ impl Index {
         }
         let beside = [place.start.checked_sub(1), Some(place.start)].into_iter().flatten();
         let beside = beside.filter(|place| *place < self.shard().text_bytes);
-        let common = |place| common_len(&self.texts()[self.entry(place) as usize..], query);
+        let common = |place| common_len(self.suffix(self.entry(place)), query);
         let len = beside.map(common).max().unwrap_or(0);
         Longest { len, interval: self.interval(&query[..len]) }
     }
@@ -104,7 +104,7 @@ impl Index {
 
     /// How the suffix at a place of the array stands to `query`; equal if it begins with it.
     fn compare(&self, place: u32, query: &[u8]) -> Ordering {
-        let suffix = &self.texts()[self.entry(place) as usize..];
+        let suffix = self.suffix(self.entry(place));
         suffix[..suffix.len().min(query.len())].cmp(query)
     }
 }

@@ -46,6 +46,26 @@ fn every_wrong_array_is_found_and_refuted() {
 }
 
 #[test]
+fn an_array_that_nobody_verified_may_answer_wrongly_and_never_panics() {
+    let mut draw = Draw(8, 8);
+    let output = [&texts()[0][..200], b"banana", &texts()[1][300..500]].concat();
+    for _ in 0..50 {
+        let wrong = with_array(&texts(), |array| {
+            for entry in array.iter_mut() {
+                if draw.below(3) == 0 {
+                    *entry = u32::try_from(draw.below(4_000)).unwrap();
+                }
+            }
+        });
+        for window in [1, 8, 32] {
+            let _ = Ownership::of(&output, window, &Shards(std::slice::from_ref(&wrong)));
+            let _ = prove(std::slice::from_ref(&wrong), &output, window);
+        }
+        let _ = wrong.longest(b"banana");
+    }
+}
+
+#[test]
 fn a_wrong_array_is_named_at_the_first_place_that_contradicts() {
     let fault = |text: &[u8], array: &[u32]| array::verify(text, array, &mut |_| ()).unwrap_err();
     // The suffixes of `banana` begin at 5, 3, 1, 0, 4, 2 in their order.
