@@ -26,6 +26,7 @@ mod float;
 mod fuzz;
 mod identical;
 mod layers;
+mod ledger;
 mod outliers;
 mod perplexity;
 mod python;
@@ -105,6 +106,18 @@ enum Gate {
         #[arg(long)]
         compare: bool,
     },
+    /// A book of many receipts: rebuilt, closed, audited, stated; and the book in PostgreSQL beside
+    Ledger {
+        /// How many made-up receipts
+        #[arg(long, default_value_t = 100_000)]
+        receipts: u64,
+        /// How many random operations on both kinds of books
+        #[arg(long, default_value_t = 2_000)]
+        operations: u32,
+        /// Leave PostgreSQL out, where there is no server
+        #[arg(long)]
+        embedded_alone: bool,
+    },
     /// Measurements for docs/benchmarks.md; run it from a release build
     Bench {
         #[command(subcommand)]
@@ -175,6 +188,9 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
         Gate::Bench { which } => bench::run(repo, which),
+        Gate::Ledger { receipts, operations, embedded_alone } => {
+            ledger::run(receipts, operations, embedded_alone)
+        }
         Gate::IssueLoad { folder, round, unsynced } => {
             soak::kill::issue_load(&folder, round, unsynced)
         }
