@@ -28,8 +28,9 @@ mod server;
 const ASSET: &str = "USD";
 const CONTRIBUTORS: u32 = 10_000;
 const SHARES: u32 = 5;
-/// Receipts of one transaction.
-const BATCH_LEN: usize = 10_000;
+/// Receipts of one transaction: names of transfers are random, so that small ones would write the
+/// pages of their table again and again.
+const BATCH_LEN: usize = 50_000;
 const TIME_S: u64 = 1_800_000_000;
 const CHALLENGE_S: u32 = 86_400;
 /// An epoch must close faster.

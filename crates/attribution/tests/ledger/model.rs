@@ -19,6 +19,8 @@ pub(crate) struct Model {
     entries: Vec<Entry>,
     epochs: Vec<(ClosedEpoch, Earnings)>,
     claims: Vec<(u64, Account, u128)>,
+    /// Which receipt has a transfer's name: the one thing that would take too long to search.
+    names: BTreeMap<TransferId, Digest>,
 }
 
 impl Model {
@@ -45,12 +47,13 @@ impl Model {
         if let Some(booked) = all().find(|booked| booked.log_index == log_index) {
             return Err(LedgerError::LogIndex { log_index, booked: booked.receipt, receipt });
         }
-        let named = |due: &Due, id| due.shares.iter().any(|share| share.id == id);
         let mut ids: Vec<TransferId> = due.shares.iter().map(|share| share.id).collect();
         ids.sort_unstable();
         for id in ids {
-            if let Some(booked) = all().find(|booked| named(booked, id)) {
-                return Err(LedgerError::Transfer { id, booked: booked.receipt, receipt });
+            let named = |due: &&Due| due.shares.iter().any(|share| share.id == id);
+            let earlier = || earlier.iter().find(named).map(|due| due.receipt);
+            if let Some(booked) = self.names.get(&id).copied().or_else(earlier) {
+                return Err(LedgerError::Transfer { id, booked, receipt });
             }
         }
         Ok(true)
@@ -134,6 +137,7 @@ impl Book for Model {
         }
         for due in new {
             let event = self.event();
+            self.names.extend(due.shares.iter().map(|share| (share.id, due.receipt)));
             self.entries.push(Entry { due, event, resolution: Resolution::Pending });
         }
         Ok(booked)

@@ -13,8 +13,9 @@ use super::{EmbeddedBook, LedgerError, require_head};
 use crate::ledger::Book as _;
 use crate::ledger::event::Event;
 
-/// Most events that one transaction of a rebuild holds.
-const GROUP_LEN_MAX: usize = 8_192;
+/// Most events that one transaction of a rebuild holds: many, since the names of transfers are random
+/// and every transaction writes most pages of their table again.
+const GROUP_LEN_MAX: usize = 50_000;
 
 impl EmbeddedBook {
     /// Makes a book in a new file from this one's journal alone, verifying the chain on the way.
