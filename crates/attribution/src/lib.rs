@@ -4,8 +4,10 @@
 //! texts that finds and proves it ([`index`]).
 
 pub mod attributor;
+pub mod croissant;
 pub mod did;
 pub mod index;
+pub mod json;
 pub mod ledger;
 pub mod licence;
 mod map;
