@@ -1,6 +1,6 @@
 //! JSON as the formats of others need it: bounded reading with the path of a fault, canonical writing.
 //!
-//! Written JSON is that of RFC 8785 for texts, whole numbers, lists and objects with ASCII
+//! Written JSON is that of RFC 8785 for texts, whole numbers, truth values, lists and objects with ASCII
 //! names; nothing here writes anything else.
 
 use core::marker::PhantomData;
@@ -109,6 +109,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
 pub(crate) enum Json {
     Text(String),
     Number(u32),
+    Truth(bool),
     List(Vec<Json>),
     Map(BTreeMap<&'static str, Json>),
 }
@@ -134,6 +135,7 @@ impl Json {
         match self {
             Self::Text(text) => write_text(text, out),
             Self::Number(number) => out.push_str(&number.to_string()),
+            Self::Truth(truth) => out.push_str(if *truth { "true" } else { "false" }),
             Self::List(elements) => {
                 out.push('[');
                 for (index, element) in elements.iter().enumerate() {
@@ -192,8 +194,9 @@ mod tests {
         let value = Json::map([
             ("b", Json::List(vec![Json::Number(0), Json::Number(u32::MAX), Json::List(vec![])])),
             ("a", Json::map([])),
+            ("B", Json::Truth(false)),
         ]);
-        assert_eq!(value.encode(), r#"{"a":{},"b":[0,4294967295,[]]}"#);
+        assert_eq!(value.encode(), r#"{"B":false,"a":{},"b":[0,4294967295,[]]}"#);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod json;
 pub mod ledger;
 pub mod licence;
 mod map;
+pub mod model_signing;
 pub mod ownership;
 pub mod registry;
 pub mod section;
