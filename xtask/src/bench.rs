@@ -21,6 +21,7 @@ use tally_verifier::{Expected, Policy, UnixTime, verify};
 use crate::identical::MODEL;
 use crate::repo::Repo;
 
+mod attribution;
 mod batch;
 mod llama;
 mod machine;
@@ -46,6 +47,8 @@ pub(crate) enum Bench {
     Receipts(receipts::Options),
     /// Durable appends
     Log,
+    /// The index over 100 MB of manual pages beside infini-gram
+    Attribution(attribution::Options),
 }
 
 /// Runs one measurement, or all that need nothing but this repository.
@@ -54,6 +57,7 @@ pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
         Some(Bench::Engine(options)) => return shape::run(repo, &options),
         Some(Bench::Batch(options)) => return batch::run(repo, &options),
         Some(Bench::Receipts(options)) => return receipts::run(repo, &options),
+        Some(Bench::Attribution(options)) => return attribution::run(repo, &options),
         which => which,
     };
     println!("| what | measured |\n|---|---|");
@@ -61,7 +65,10 @@ pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
         Some(Bench::Verify) => bench_verify(repo),
         Some(Bench::Model) => bench_model(repo),
         Some(Bench::Log) => bench_log(),
-        Some(Bench::Engine(_) | Bench::Batch(_) | Bench::Receipts(_)) | None => {
+        Some(
+            Bench::Engine(_) | Bench::Batch(_) | Bench::Receipts(_) | Bench::Attribution(_),
+        )
+        | None => {
             bench_verify(repo)?;
             bench_model(repo)?;
             bench_log()
