@@ -23,6 +23,7 @@ mod beside;
 #[path = "../../crates/attribution/tests/ledger/operations.rs"]
 #[expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "shared with a test")]
 mod operations;
+mod postgres;
 mod server;
 
 const ASSET: &str = "USD";

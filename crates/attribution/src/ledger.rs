@@ -3,7 +3,7 @@
 //! Accounts and transfers are those of double-entry bookkeeping as TigerBeetle has it: a transfer
 //! has one debit and one credit account, is never changed, and is pending until it is posted or
 //! voided by a further transfer. All transfers of a receipt stand or fall together. A [`Book`] keeps
-//! them; [`EmbeddedBook`] in one file, [`PostgresBook`] in a database that an operator names. How a
+//! them; [`EmbeddedBook`] in one file; others can be made of the parts that stand here. How a
 //! receipt's amount is divided is not decided here, and no money moves: a claim says that somebody
 //! else paid. Amounts are whole billionths of the book's one asset. `spec/attribution.md`, Ledger.
 
@@ -18,7 +18,6 @@ mod earnings;
 mod embedded;
 mod error;
 mod event;
-mod postgres;
 
 pub use audit::{Audit, LISTED_MAX, Listed, Opening, audit};
 pub use balance::{Balance, BookAccount, Totals, encode_balances, totals};
@@ -26,10 +25,9 @@ pub use due::{
     CHALLENGE_S_MAX, Due, Entry, Phase, Resolution, SHARES_MAX, Share, TIME_S_MAX, Transfer,
 };
 pub use earnings::{Earnings, EarningsTree, state_earnings};
-pub use embedded::EmbeddedBook;
+pub use embedded::{EmbeddedBook, require_same};
 pub use error::LedgerError;
-pub use event::Head;
-pub use postgres::PostgresBook;
+pub use event::{Event, Head, event_of};
 
 /// Most entries that one call of [`Book::entries`] yields: a page, not a book.
 pub const ENTRIES_LEN_MAX: usize = 4_096;

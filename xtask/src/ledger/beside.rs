@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use tally_attribution::ledger::{Book, EmbeddedBook, PostgresBook, encode_balances};
+use tally_attribution::ledger::{Book, EmbeddedBook, encode_balances};
 use tally_core::cbor::Cbor as _;
 
 use super::operations::{ASSET, Script, all_entries, perform};
+use super::postgres::PostgresBook;
 use super::server::Server;
 
 /// After so many operations the whole states are compared.

@@ -372,7 +372,10 @@ fn require_head(found: &Head, expected: &Head) -> Result<(), LedgerError> {
 }
 
 /// Refuses a receipt that is booked with other contents.
-pub(super) fn require_same(due: &Due, booked: &Due) -> Result<(), LedgerError> {
+///
+/// # Errors
+/// [`LedgerError::Conflict`].
+pub fn require_same(due: &Due, booked: &Due) -> Result<(), LedgerError> {
     if due != booked {
         let (booked, found) = (booked.digest(), due.digest());
         return Err(LedgerError::Conflict { receipt: due.receipt, booked, found });
@@ -382,20 +385,27 @@ pub(super) fn require_same(due: &Due, booked: &Due) -> Result<(), LedgerError> {
 
 impl ClosedEpoch {
     /// Whether closing with these arguments would be closing this epoch again.
-    pub(super) fn is_replay(&self, range: LogRange, time_s: u64, secret: &EpochSecret) -> bool {
+    #[must_use]
+    pub fn is_replay(&self, range: LogRange, time_s: u64, secret: &EpochSecret) -> bool {
         let own = LogRange { begin: self.epoch.begin, end: self.epoch.end };
         own == range && self.epoch.time_s == time_s && self.secret == *secret
     }
 }
 
 impl Boundary {
-    pub(super) fn new(begin: u64, posted_end: u64, pending: Option<u64>) -> Self {
+    /// From where the last epoch ended, the index after the last posted receipt, and the first
+    /// pending one.
+    #[must_use]
+    pub fn new(begin: u64, posted_end: u64, pending: Option<u64>) -> Self {
         let first = posted_end.max(begin.saturating_add(1));
         Self { begin, first, last: pending.unwrap_or(u64::MAX) }
     }
 
     /// Refuses a range that the next epoch, with this number, cannot have.
-    pub(super) const fn require(&self, number: u64, range: LogRange) -> Result<(), LedgerError> {
+    ///
+    /// # Errors
+    /// A range that is empty or begins elsewhere, a pending receipt in it, a posted one behind it.
+    pub const fn require(&self, number: u64, range: LogRange) -> Result<(), LedgerError> {
         let LogRange { begin, end } = range;
         if begin != self.begin || end <= begin {
             return Err(LedgerError::Range { number, expected: self.begin, begin, end });

@@ -235,25 +235,13 @@ pub enum LedgerError {
     /// The embedded database refuses.
     #[error("the embedded book: {0}")]
     Embedded(#[source] Box<redb::Error>),
-    /// PostgreSQL refuses.
-    #[error("the book in PostgreSQL: {0}")]
-    Postgres(#[from] Box<postgres::Error>),
-    /// A record in PostgreSQL has another form than this version writes.
-    #[error("the book in PostgreSQL holds a malformed {what}")]
-    PostgresForm {
-        /// What it is.
-        what: &'static str,
-    },
+    /// A store that is not the embedded one refuses.
+    #[error("the book's store: {0}")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 fn sum_in_words(sum: Option<u128>) -> String {
     sum.map_or_else(|| "more than 128 bits hold".to_owned(), |sum| sum.to_string())
-}
-
-impl From<postgres::Error> for LedgerError {
-    fn from(error: postgres::Error) -> Self {
-        Self::Postgres(Box::new(error))
-    }
 }
 
 macro_rules! from_redb {

@@ -12,21 +12,51 @@ use super::{Due, LedgerError, POSTING_LEN_MAX};
 
 /// One thing that happened; receipts are named by the numbers of the events that booked them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    /// The book was opened, for one asset. Event 0, and no other.
-    Opened { asset: String },
+pub enum Event {
+    /// The book was opened. Event 0, and no other.
+    Opened {
+        /// The one asset that it is of.
+        asset: String,
+    },
     /// A receipt was booked.
     Booked(Due),
     /// Receipts were posted.
-    Posted { now_s: u64, entries: Vec<u64> },
+    Posted {
+        /// When, in seconds since 1970-01-01T00:00:00Z.
+        now_s: u64,
+        /// Which, [`POSTING_LEN_MAX`] at most.
+        entries: Vec<u64>,
+    },
     /// A pending receipt was voided.
-    Voided { entry: u64, reason: Digest },
+    Voided {
+        /// Which.
+        entry: u64,
+        /// Digest of the reason.
+        reason: Digest,
+    },
     /// A posted receipt was taken back.
-    Corrected { entry: u64, reason: Digest },
+    Corrected {
+        /// Which.
+        entry: u64,
+        /// Digest of the reason.
+        reason: Digest,
+    },
     /// An epoch was closed.
-    Closed { epoch: Epoch, secret: EpochSecret },
+    Closed {
+        /// Its public record.
+        epoch: Epoch,
+        /// From which its salts come.
+        secret: EpochSecret,
+    },
     /// A claim was paid.
-    Claimed { epoch: u64, account: Account, amount: u128 },
+    Claimed {
+        /// The epoch.
+        epoch: u64,
+        /// To whom.
+        account: Account,
+        /// How much.
+        amount: u128,
+    },
 }
 
 impl Cbor for Event {
@@ -114,7 +144,8 @@ impl Head {
     pub const START: Self = Self { count: 0, link: Digest::from_bytes([0; 32]) };
 
     /// The record that the next event has.
-    pub(super) fn record(&self, event: &Event) -> Vec<u8> {
+    #[must_use]
+    pub fn record(&self, event: &Event) -> Vec<u8> {
         let mut record = self.link.as_bytes().to_vec();
         record.extend(event.encode());
         record
@@ -122,7 +153,7 @@ impl Head {
 
     /// The end behind this record, which is not looked at.
     #[must_use]
-    pub(super) fn behind(&self, record: &[u8]) -> Self {
+    pub fn behind(&self, record: &[u8]) -> Self {
         Self { count: self.count + 1, link: Digest::of_tagged(tag::JOURNAL, &[record]) }
     }
 
@@ -144,6 +175,9 @@ fn split_record(record: &[u8]) -> Result<(Digest, &[u8]), CborError> {
 }
 
 /// The event of a record, whatever link it names.
-pub(super) fn event_of(record: &[u8]) -> Result<Event, CborError> {
+///
+/// # Errors
+/// Bytes that are no record.
+pub fn event_of(record: &[u8]) -> Result<Event, CborError> {
     Event::parse(split_record(record)?.1)
 }

@@ -1,4 +1,6 @@
-//! The book in PostgreSQL, for an operator that names a database: the same rules in SQL.
+//! A book in PostgreSQL: the same rules in SQL.
+//!
+//! It stands here since its client brings an asynchronous runtime, which `attribution` must not reach.
 //!
 //! It is a second implementation and not the embedded one over another store: balances are moved by
 //! set-based statements, resolving transfers are rows of their own, and the same operations must give
@@ -10,17 +12,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use postgres::{Client, NoTls, Row};
+use tally_attribution::ledger::{
+    Balance, Book, BookAccount, Booked, Boundary, ClosedEpoch, Due, ENTRIES_LEN_MAX, Earnings,
+    EarningsTree, Entry, Event, Head, LedgerError, LogRange, POSTING_LEN_MAX, Phase, Resolution,
+    Settled, TIME_S_MAX, Transfer, Voided, event_of, require_same,
+};
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
 use tally_core::sum_tree::{Epoch, EpochSecret};
 
-use super::embedded::require_same;
-use super::event::{Event, event_of};
-use super::{
-    Balance, Book, BookAccount, Booked, Boundary, ClosedEpoch, Due, ENTRIES_LEN_MAX, Earnings,
-    EarningsTree, Entry, Head, LedgerError, LogRange, POSTING_LEN_MAX, Phase, Resolution, Settled,
-    TIME_S_MAX, Transfer, Voided,
-};
 use change::Change;
 
 mod change;
@@ -28,7 +28,7 @@ mod change;
 const SCHEMA: &str = include_str!("postgres/schema.sql");
 
 /// A book in a PostgreSQL database, in the schema `tally_ledger`.
-pub struct PostgresBook {
+pub(super) struct PostgresBook {
     client: Mutex<Client>,
     asset: String,
 }
@@ -44,9 +44,9 @@ impl PostgresBook {
     ///
     /// # Errors
     /// If the server refuses, or its book is of another asset.
-    pub fn open(url: &str, asset: &str) -> Result<Self, LedgerError> {
-        let mut client = Client::connect(url, NoTls)?;
-        client.batch_execute(SCHEMA)?;
+    pub(super) fn open(url: &str, asset: &str) -> Result<Self, LedgerError> {
+        let mut client = Client::connect(url, NoTls).refused()?;
+        client.batch_execute(SCHEMA).refused()?;
         let book = Self { client: Mutex::new(client), asset: asset.to_owned() };
         book.write(|change| match change.head.count {
             0 => change.append(&Event::Opened { asset: asset.to_owned() }),
@@ -71,7 +71,7 @@ impl PostgresBook {
         act: impl FnOnce(&mut Change<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut client = self.client();
-        let mut change = Change::begin(client.transaction()?)?;
+        let mut change = Change::begin(client.transaction().refused()?)?;
         let value = act(&mut change)?;
         change.commit()?;
         Ok(value)
@@ -185,14 +185,14 @@ impl Book for PostgresBook {
     fn balance(&self, account: &BookAccount) -> Result<Balance, LedgerError> {
         let query = "SELECT debits_pending::text, debits_posted::text, credits_pending::text, \
                      credits_posted::text, account FROM tally_ledger.accounts WHERE account = $1";
-        let row = self.client().query_opt(query, &[&account.encode()])?;
+        let row = self.client().query_opt(query, &[&account.encode()]).refused()?;
         row.map_or(Ok(Balance::default()), |row| balance(&row))
     }
 
     fn each_balance(&self, visit: &mut dyn FnMut(BookAccount, Balance)) -> Result<(), LedgerError> {
         let query = "SELECT debits_pending::text, debits_posted::text, credits_pending::text, \
                      credits_posted::text, account FROM tally_ledger.accounts ORDER BY account";
-        for row in self.client().query(query, &[])? {
+        for row in self.client().query(query, &[]).refused()? {
             visit(BookAccount::parse(row.get(4))?, balance(&row)?);
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Book for PostgresBook {
     fn entry(&self, receipt: &Digest) -> Result<Option<Entry>, LedgerError> {
         let query = "SELECT event, posted, resolved, reason, record FROM tally_ledger.receipts \
                      JOIN tally_ledger.events ON number = event WHERE receipt = $1";
-        let row = self.client().query_opt(query, &[&receipt.as_bytes().as_slice()])?;
+        let row = self.client().query_opt(query, &[&receipt.as_bytes().as_slice()]).refused()?;
         row.map(|row| entry(&row)).transpose()
     }
 
@@ -210,33 +210,33 @@ impl Book for PostgresBook {
                      JOIN tally_ledger.events ON number = event WHERE log_index >= $1 \
                      ORDER BY log_index LIMIT $2";
         let limit = signed(ENTRIES_LEN_MAX as u64);
-        self.client().query(query, &[&signed(from), &limit])?.iter().map(entry).collect()
+        self.client().query(query, &[&signed(from), &limit]).refused()?.iter().map(entry).collect()
     }
 
     fn transfers(&self, receipt: &Digest) -> Result<Vec<Transfer>, LedgerError> {
         let query = "SELECT id, debit, credit, amount::text, phase, resolves \
                      FROM tally_ledger.transfers WHERE receipt = $1 ORDER BY phase, ordinal";
-        let rows = self.client().query(query, &[&receipt.as_bytes().as_slice()])?;
+        let rows = self.client().query(query, &[&receipt.as_bytes().as_slice()]).refused()?;
         rows.iter().map(transfer).collect()
     }
 
     fn receipt_of(&self, id: &TransferId) -> Result<Option<Digest>, LedgerError> {
         let query = "SELECT receipt FROM tally_ledger.transfers WHERE id = $1 AND phase = 0";
-        let row = self.client().query_opt(query, &[&id.as_bytes().as_slice()])?;
+        let row = self.client().query_opt(query, &[&id.as_bytes().as_slice()]).refused()?;
         row.map(|row| digest(row.get(0))).transpose()
     }
 
     fn epoch(&self, number: u64) -> Result<Option<ClosedEpoch>, LedgerError> {
         let query = "SELECT event, record FROM tally_ledger.epochs \
                      JOIN tally_ledger.events ON number = event WHERE epoch = $1";
-        let row = self.client().query_opt(query, &[&signed(number)])?;
+        let row = self.client().query_opt(query, &[&signed(number)]).refused()?;
         row.map(|row| closed(&row)).transpose()
     }
 
     fn last_epoch(&self) -> Result<Option<ClosedEpoch>, LedgerError> {
         let query = "SELECT event, record FROM tally_ledger.epochs \
                      JOIN tally_ledger.events ON number = event ORDER BY epoch DESC LIMIT 1";
-        let row = self.client().query_opt(query, &[])?;
+        let row = self.client().query_opt(query, &[]).refused()?;
         row.map(|row| closed(&row)).transpose()
     }
 
@@ -245,22 +245,39 @@ impl Book for PostgresBook {
             return Err(LedgerError::NoEpoch { number: epoch });
         }
         let query = "SELECT account, amount::text FROM tally_ledger.earnings WHERE epoch = $1";
-        change::earnings(&self.client().query(query, &[&signed(epoch)])?)
+        change::earnings(&self.client().query(query, &[&signed(epoch)]).refused()?)
     }
 
     fn boundary(&self) -> Result<Boundary, LedgerError> {
         let query = "SELECT posted_end, (SELECT min(log_index) FROM tally_ledger.receipts \
                      WHERE posted = 0 AND resolved = 0) FROM tally_ledger.head";
-        let row = self.client().query_one(query, &[])?;
+        let row = self.client().query_one(query, &[]).refused()?;
         let (posted_end, pending): (i64, Option<i64>) = (row.get(0), row.get(1));
         let begin = self.last_epoch()?.map_or(0, |last| last.epoch.end);
         Ok(Boundary::new(begin, posted_end.cast_unsigned(), pending.map(i64::cast_unsigned)))
     }
 
     fn head(&self) -> Result<Head, LedgerError> {
-        let row = self.client().query_one("SELECT count, link FROM tally_ledger.head", &[])?;
+        let row =
+            self.client().query_one("SELECT count, link FROM tally_ledger.head", &[]).refused()?;
         Ok(Head { count: row.get::<_, i64>(0).cast_unsigned(), link: digest(row.get(1))? })
     }
+}
+
+/// What the client refuses, as the book's error.
+trait Refused<T> {
+    fn refused(self) -> Result<T, LedgerError>;
+}
+
+impl<T> Refused<T> for Result<T, postgres::Error> {
+    fn refused(self) -> Result<T, LedgerError> {
+        self.map_err(|error| LedgerError::Store(Box::new(error)))
+    }
+}
+
+/// The error of a row of another form than this version writes.
+fn malformed(what: &'static str) -> LedgerError {
+    LedgerError::Store(format!("the book in PostgreSQL holds a malformed {what}").into())
 }
 
 /// Numbers of the book are far below 2⁶³; a limit of a search may be above.
@@ -269,15 +286,15 @@ fn signed(number: u64) -> i64 {
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, LedgerError> {
-    Digest::from_slice(bytes).ok_or(LedgerError::PostgresForm { what: "digest" })
+    Digest::from_slice(bytes).ok_or(malformed("digest"))
 }
 
 fn amount(text: &str) -> Result<u128, LedgerError> {
-    text.parse().map_err(|_| LedgerError::PostgresForm { what: "amount" })
+    text.parse().map_err(|_| malformed("amount"))
 }
 
 fn transfer_id(bytes: &[u8]) -> Result<TransferId, LedgerError> {
-    let bytes = bytes.try_into().map_err(|_| LedgerError::PostgresForm { what: "transfer id" })?;
+    let bytes = bytes.try_into().map_err(|_| malformed("transfer id"))?;
     Ok(TransferId::from_bytes(bytes))
 }
 
@@ -325,7 +342,7 @@ fn transfer(row: &Row) -> Result<Transfer, LedgerError> {
         (1, Some(id)) => Phase::Post(id),
         (2, Some(id)) => Phase::Void(id),
         (3, Some(id)) => Phase::Correct(id),
-        _ => return Err(LedgerError::PostgresForm { what: "phase" }),
+        _ => return Err(malformed("phase")),
     };
     Ok(Transfer {
         id: transfer_id(row.get(0))?,

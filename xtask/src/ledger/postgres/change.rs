@@ -2,16 +2,16 @@
 
 use postgres::types::ToSql;
 use postgres::{Row, Transaction};
+use tally_attribution::ledger::{
+    BookAccount, Due, Earnings, Event, Head, LedgerError, POSTING_LEN_MAX, Resolution, Settled,
+    event_of,
+};
 use tally_core::account::Account;
 use tally_core::cbor::Cbor as _;
 use tally_core::sum_tree::{Epoch, EpochSecret};
 use tally_core::{Digest, tag};
 
-use super::super::event::{Event, event_of};
-use super::super::{
-    BookAccount, Due, Earnings, Head, LedgerError, POSTING_LEN_MAX, Resolution, Settled,
-};
-use super::{amount, digest, resolution, signed, transfer_id};
+use super::{Refused as _, amount, digest, resolution, signed, transfer_id};
 
 /// A transaction that holds the journal's head, so that there is one at a time.
 pub(super) struct Change<'c> {
@@ -23,7 +23,7 @@ pub(super) struct Change<'c> {
 impl<'c> Change<'c> {
     pub(super) fn begin(mut transaction: Transaction<'c>) -> Result<Self, LedgerError> {
         let query = "SELECT count, link, posted_end FROM tally_ledger.head FOR UPDATE";
-        let row = transaction.query_one(query, &[])?;
+        let row = transaction.query_one(query, &[]).refused()?;
         let [count, posted_end] = [0, 2].map(|column| row.get::<_, i64>(column).cast_unsigned());
         let head = Head { count, link: digest(row.get(1))? };
         Ok(Self { transaction, head, posted_end })
@@ -35,7 +35,7 @@ impl<'c> Change<'c> {
             "UPDATE tally_ledger.head SET count = $1, link = $2, posted_end = $3",
             &[&count, &link.as_slice(), &signed(self.posted_end)],
         )?;
-        self.transaction.commit()?;
+        self.transaction.commit().refused()?;
         Ok(())
     }
 
@@ -44,7 +44,7 @@ impl<'c> Change<'c> {
         statement: &str,
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<(), LedgerError> {
-        self.transaction.execute(statement, values)?;
+        self.transaction.execute(statement, values).refused()?;
         Ok(())
     }
 
@@ -57,7 +57,7 @@ impl<'c> Change<'c> {
 
     pub(super) fn record(&mut self, event: u64) -> Result<Vec<u8>, LedgerError> {
         let query = "SELECT record FROM tally_ledger.events WHERE number = $1";
-        let row = self.transaction.query_opt(query, &[&signed(event)])?;
+        let row = self.transaction.query_opt(query, &[&signed(event)]).refused()?;
         Ok(row.ok_or(LedgerError::Event { event, entry: event })?.get(0))
     }
 
@@ -75,7 +75,7 @@ impl<'c> Change<'c> {
     ) -> Result<Option<(u64, Resolution)>, LedgerError> {
         let query = "SELECT event, posted, resolved, reason FROM tally_ledger.receipts \
                      WHERE receipt = $1";
-        let row = self.transaction.query_opt(query, &[&receipt.as_bytes().as_slice()])?;
+        let row = self.transaction.query_opt(query, &[&receipt.as_bytes().as_slice()]).refused()?;
         row.map(|row| Ok((row.get::<_, i64>(0).cast_unsigned(), resolution(&row)?))).transpose()
     }
 
@@ -123,7 +123,7 @@ impl<'c> Change<'c> {
     fn require_free(&mut self, due: &Due) -> Result<(), LedgerError> {
         let (log_index, receipt) = (due.log_index, due.receipt);
         let query = "SELECT receipt FROM tally_ledger.receipts WHERE log_index = $1";
-        if let Some(row) = self.transaction.query_opt(query, &[&signed(log_index)])? {
+        if let Some(row) = self.transaction.query_opt(query, &[&signed(log_index)]).refused()? {
             let booked = digest(row.get(0))?;
             return Err(LedgerError::LogIndex { log_index, booked, receipt });
         }
@@ -131,7 +131,7 @@ impl<'c> Change<'c> {
             due.shares.iter().map(|share| share.id.as_bytes().as_slice()).collect();
         let query = "SELECT id, receipt FROM tally_ledger.transfers \
                      WHERE id = ANY($1) AND phase = 0 ORDER BY id LIMIT 1";
-        if let Some(row) = self.transaction.query_opt(query, &[&ids])? {
+        if let Some(row) = self.transaction.query_opt(query, &[&ids]).refused()? {
             let (id, booked) = (transfer_id(row.get(0))?, digest(row.get(1))?);
             return Err(LedgerError::Transfer { id, booked, receipt });
         }
@@ -142,7 +142,7 @@ impl<'c> Change<'c> {
     pub(super) fn settle(&mut self, now_s: u64) -> Result<Settled, LedgerError> {
         let query = "SELECT event, deadline_s, log_index FROM tally_ledger.receipts \
                      WHERE posted = 0 AND resolved = 0 ORDER BY log_index LIMIT $1";
-        let rows = self.transaction.query(query, &[&signed(POSTING_LEN_MAX as u64)])?;
+        let rows = self.transaction.query(query, &[&signed(POSTING_LEN_MAX as u64)]).refused()?;
         let closed = rows.iter().take_while(|row| row.get::<_, i64>(1).cast_unsigned() <= now_s);
         let closed: Vec<(i64, i64)> = closed.map(|row| (row.get(0), row.get(2))).collect();
         let Some((_, last)) = closed.last() else { return Ok(Settled::default()) };
@@ -170,7 +170,7 @@ impl<'c> Change<'c> {
         let query = "SELECT coalesce(sum(amount), 0)::text FROM tally_ledger.transfers t \
                      JOIN tally_ledger.receipts r USING (receipt) \
                      WHERE r.event = ANY($1) AND t.phase = 0";
-        let sum = self.transaction.query_one(query, &[&entries])?;
+        let sum = self.transaction.query_one(query, &[&entries]).refused()?;
         Ok(Settled { count: entries.len() as u64, amount: amount(sum.get(0))? })
     }
 
@@ -254,13 +254,13 @@ impl<'c> Change<'c> {
             WHERE substr(e.account, 1, 1) = '\\x01' \
             AND e.credits_posted - (e.debits_posted - coalesce(p.credits_posted, 0)) <> 0 \
             RETURNING account, amount::text";
-        earnings(&self.transaction.query(statement, &[&signed(epoch)])?)
+        earnings(&self.transaction.query(statement, &[&signed(epoch)]).refused()?)
     }
 
     pub(super) fn liability(&mut self) -> Result<u128, LedgerError> {
         let query = "SELECT (debits_posted - credits_posted)::text FROM tally_ledger.accounts \
                      WHERE account = '\\x00'";
-        let row = self.transaction.query_opt(query, &[])?;
+        let row = self.transaction.query_opt(query, &[]).refused()?;
         row.map_or(Ok(0), |row| amount(row.get(0)))
     }
 
@@ -277,11 +277,11 @@ impl<'c> Change<'c> {
         let (number, key) = (signed(epoch), account.encode());
         let query = "SELECT amount::text FROM tally_ledger.claims \
                      WHERE epoch = $1 AND account = $2";
-        if let Some(row) = self.transaction.query_opt(query, &[&number, &key])? {
+        if let Some(row) = self.transaction.query_opt(query, &[&number, &key]).refused()? {
             return amount(row.get(0));
         }
         let query = "SELECT 1 FROM tally_ledger.epochs WHERE epoch = $1";
-        if self.transaction.query_opt(query, &[&number])?.is_none() {
+        if self.transaction.query_opt(query, &[&number]).refused()?.is_none() {
             return Err(LedgerError::NoEpoch { number: epoch });
         }
         let query = "SELECT greatest(0, least(coalesce(s.amount, 0), \
@@ -290,7 +290,7 @@ impl<'c> Change<'c> {
             LEFT JOIN tally_ledger.accounts p ON p.account = '\\x02'::bytea || $2 \
             LEFT JOIN tally_ledger.earnings s ON s.epoch = $1 AND s.account = $2 \
             WHERE e.account = '\\x01'::bytea || $2";
-        let row = self.transaction.query_opt(query, &[&number, &key])?;
+        let row = self.transaction.query_opt(query, &[&number, &key]).refused()?;
         let claim = row.map_or(Ok(0), |row| amount(row.get(0)))?;
         if claim > 0 {
             self.pay(epoch, account, claim)?;
