@@ -23,6 +23,7 @@ mod default_model;
 mod deny;
 mod findings;
 mod float;
+mod formats;
 mod fuzz;
 mod identical;
 mod layers;
@@ -80,6 +81,8 @@ enum Gate {
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
+    /// Croissant and OpenSSF Model Signing against the official packages, in both directions
+    Formats,
     /// A published sentence encoder, exact beside float
     Sentences,
     /// OpenAI's clients, LangChain's and schemathesis against a node and a proxy before it
@@ -182,6 +185,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Identical { this_build: false } => identical::run(repo),
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
         Gate::Architectures { make, seed } => architectures::run(repo, make, seed),
+        Gate::Formats => formats::run_all(repo),
         Gate::Sentences => sentences::run(repo),
         Gate::Clients { examples } => clients::run_all(repo, examples),
         Gate::Outliers { windows } => outliers::run(repo, windows),

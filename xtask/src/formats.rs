@@ -1,0 +1,246 @@
+//! `cargo xtask formats`: our forms of Croissant and OpenSSF Model Signing against the official packages.
+//!
+//! What the official tool signs, ours verifies, and the reverse; both refuse a folder in which a byte was
+//! changed, a file added or one removed. What ours writes as Croissant, `mlcroissant` accepts, and `rfc8785`
+//! finds canonical.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use tally_attribution::croissant::{CroissantDataset, DescribedFile, Description};
+use tally_attribution::model_signing::{
+    Selection, SignedModel, SigningKey, VerifyingKey, sign, verify,
+};
+use tally_core::Digest;
+use tally_core::contribution::{Contribution, ContributionKind, Extent, Parent, Relation};
+
+use crate::python;
+use crate::repo::Repo;
+
+/// The official packages.
+const PYTHON: &str = "xtask/python/formats.txt";
+const SCRIPT: &str = "xtask/python/formats.py";
+const SHARD_BYTES: u64 = 1000;
+/// Files whose order is another as text and as paths, an empty one, one of several shards.
+const FILES: [(&str, usize); 6] = [
+    ("config.json", 120),
+    ("config/a.bin", 3000),
+    ("config/b c/ü.bin", 999),
+    ("empty", 0),
+    ("weights.safetensors", 2_500_000),
+    (".gitignore", 5),
+];
+
+/// Runs all of it, and fails if the official packages judge otherwise than ours.
+pub(crate) fn run_all(repo: &Repo) -> Result<()> {
+    let python = python::environment(repo, "formats", PYTHON)?;
+    let official = Official { python: &python, script: &repo.root().join(SCRIPT) };
+    model_signing(&official)?;
+    croissant(&official)
+}
+
+struct Official<'a> {
+    python: &'a Path,
+    script: &'a Path,
+}
+
+impl Official<'_> {
+    /// Runs a program of the environment.
+    fn program(&self, name: &str, arguments: &[&Path], fixed: &[&str]) -> Result<Output> {
+        let mut command = Command::new(self.python.with_file_name(name));
+        command.args(fixed).args(arguments);
+        command.output().with_context(|| format!("{name} does not start"))
+    }
+
+    fn script(&self, act: &str, arguments: &[&Path]) -> Result<Output> {
+        let mut command = Command::new(self.python);
+        command.arg(self.script).arg(act).args(arguments);
+        command.output().context("python does not start")
+    }
+}
+
+fn succeed(output: &Output, what: &str) -> Result<()> {
+    ensure!(output.status.success(), "{what} failed:\n{}", said(output));
+    Ok(())
+}
+
+fn said(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+fn write_model(folder: &Path) -> Result<()> {
+    for (name, size) in FILES {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().context("no parent")?)?;
+        let bytes: Vec<u8> = (0..251_u8).cycle().take(size).collect();
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// Makes a change that no signature may survive.
+type Change = fn(&Path) -> std::io::Result<()>;
+
+const CHANGES: [(&str, Change); 3] = [
+    ("changed byte", |folder| {
+        let path = folder.join("config/a.bin");
+        let mut bytes = fs::read(&path)?;
+        bytes[1500] ^= 1;
+        fs::write(path, bytes)
+    }),
+    ("added file", |folder| fs::write(folder.join("config/more"), "x")),
+    ("removed file", |folder| fs::remove_file(folder.join("config.json"))),
+];
+
+fn model_signing(official: &Official<'_>) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let at = |name: &str| home.path().join(name);
+    succeed(&official.script("keys", &[home.path()])?, "making keys")?;
+    let signing = SigningKey::from_pem(&fs::read_to_string(at("private.pem"))?)?;
+    let verifying = VerifyingKey::from_pem(&fs::read_to_string(at("public.pem"))?)?;
+    ensure!(signing.public() == &verifying, "the two halves of a key are not one key");
+    let model = tempfile::tempdir()?;
+    write_model(model.path())?;
+    let whole = Selection::default();
+    let shards = Selection::default().in_shards(SHARD_BYTES)?;
+    for (how, selection) in [("files", whole), ("shards", shards)] {
+        let by_theirs = at(&format!("theirs-{how}.sig"));
+        succeed(&sign_by_theirs(official, how, &home, model.path(), &by_theirs)?, "signing")?;
+        let theirs = verify(&fs::read(&by_theirs)?, &verifying)?;
+        let by_ours = at(&format!("ours-{how}.sig"));
+        fs::write(&by_ours, sign(model.path(), &selection, &signing)?)?;
+        let ours = verify(&fs::read(&by_ours)?, &verifying)?;
+        ensure!(ours.root == theirs.root, "{how}: root {}, official {}", ours.root, theirs.root);
+        ensure!(ours.resources == theirs.resources, "{how}: other resources");
+        succeed(&verify_by_theirs(official, how, &home, model.path(), &by_ours)?, "verifying")?;
+        theirs.compare(model.path(), &[])?;
+        println!("{how}: {} resources, root {}", ours.resources.len(), ours.root);
+        for (what, change) in CHANGES {
+            refused_by_both(official, how, &home, (what, change), (&theirs, &by_ours))?;
+        }
+    }
+    Ok(())
+}
+
+fn sign_by_theirs(
+    official: &Official<'_>,
+    how: &str,
+    home: &TempDir,
+    model: &Path,
+    signature: &Path,
+) -> Result<Output> {
+    let key = home.path().join("private.pem");
+    let size = SHARD_BYTES.to_string();
+    match how {
+        "shards" => official.script("sign-shards", &[model, &key, signature, Path::new(&size)]),
+        _ => official.program(
+            "model_signing",
+            &[model, Path::new("--private_key"), &key, Path::new("--signature"), signature],
+            &["sign", "key"],
+        ),
+    }
+}
+
+fn verify_by_theirs(
+    official: &Official<'_>,
+    how: &str,
+    home: &TempDir,
+    model: &Path,
+    signature: &Path,
+) -> Result<Output> {
+    let key = home.path().join("public.pem");
+    let size = SHARD_BYTES.to_string();
+    match how {
+        "shards" => official.script("verify-shards", &[model, &key, signature, Path::new(&size)]),
+        _ => official.program(
+            "model_signing",
+            &[model, Path::new("--public_key"), &key, Path::new("--signature"), signature],
+            &["verify", "key"],
+        ),
+    }
+}
+
+/// Ours refuses by the official bundle, the official tool by ours.
+fn refused_by_both(
+    official: &Official<'_>,
+    how: &str,
+    home: &TempDir,
+    (what, change): (&str, Change),
+    (theirs, by_ours): (&SignedModel, &Path),
+) -> Result<()> {
+    let model = tempfile::tempdir()?;
+    write_model(model.path())?;
+    change(model.path())?;
+    let Err(refusal) = theirs.compare(model.path(), &[]) else {
+        bail!("{how}: ours accepts a {what}");
+    };
+    let output = verify_by_theirs(official, how, home, model.path(), by_ours)?;
+    ensure!(!output.status.success(), "{how}: the official tool accepts a {what}");
+    let words = said(&output);
+    ensure!(words.contains("mismatch"), "{how}: refused for another reason:\n{words}");
+    println!("{how}: {what} refused by both: {refusal}");
+    Ok(())
+}
+
+fn croissant(official: &Official<'_>) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let files: Vec<DescribedFile> = FILES.into_iter().map(described).collect();
+    let mut contribution = contribution();
+    for (what, licence, parents) in [
+        ("licensed, derived", "CC-BY-4.0", contribution.parents.clone()),
+        ("bare", "unknown", vec![]),
+    ] {
+        contribution.licence = licence.into();
+        contribution.parents = parents;
+        let manifest = Digest::of_content(what.as_bytes());
+        let description =
+            Description { contribution: &contribution, manifest, text: None, files: &files };
+        let document = description.encode()?;
+        let path = home.path().join("croissant.json");
+        fs::write(&path, &document)?;
+        let output = official.program("mlcroissant", &[&path], &["validate", "--jsonld"])?;
+        succeed(&output, "mlcroissant validate")?;
+        let words = said(&output);
+        ensure!(words.contains("Done"), "mlcroissant says nothing of having finished:\n{words}");
+        for line in words.lines().filter(|line| !line.trim().is_empty()) {
+            println!("croissant, {what}: mlcroissant: {line}");
+        }
+        succeed(&official.script("canonical", &[&path])?, "canonical form")?;
+        let read = CroissantDataset::parse(document.as_bytes())?;
+        ensure!(read.manifest == Some(manifest), "croissant, {what}: the manifest is lost");
+        ensure!(read.files.len() == files.len(), "croissant, {what}: files are lost");
+    }
+    Ok(())
+}
+
+fn described((name, size): (&str, usize)) -> DescribedFile {
+    let bytes = vec![0; size];
+    let size_bytes = bytes.len().try_into().unwrap_or(u64::MAX);
+    DescribedFile { name: name.into(), sha256: Digest::of_content(&bytes), size_bytes, url: None }
+}
+
+fn contribution() -> Contribution {
+    let parent = |relation, byte, share_bps| Parent {
+        relation,
+        manifest: Digest::from_bytes([byte; 32]),
+        share_bps,
+    };
+    Contribution {
+        contributor: [0x3b; 32],
+        kind: ContributionKind::Dataset,
+        name: "Manual pages".into(),
+        licence: "unknown".into(),
+        subject: Digest::from_bytes([1; 32]),
+        extent: Extent { count: 6, size_bytes: 2_504_124 },
+        time_ms: 1_795_219_200_000,
+        parents: vec![parent(Relation::DerivedFrom, 2, 2500), parent(Relation::TrainedOn, 3, 0)],
+        version: Some("6.9.0".into()),
+        source: Some("https://example.org/pages".into()),
+        payee: None,
+    }
+}
