@@ -65,9 +65,7 @@ pub(crate) fn run(repo: &Repo, which: Option<Bench>) -> Result<()> {
         Some(Bench::Verify) => bench_verify(repo),
         Some(Bench::Model) => bench_model(repo),
         Some(Bench::Log) => bench_log(),
-        Some(
-            Bench::Engine(_) | Bench::Batch(_) | Bench::Receipts(_) | Bench::Attribution(_),
-        )
+        Some(Bench::Engine(_) | Bench::Batch(_) | Bench::Receipts(_) | Bench::Attribution(_))
         | None => {
             bench_verify(repo)?;
             bench_model(repo)?;

@@ -135,7 +135,7 @@ fn one_way(
     let draft = draft(engine, &request, &generated)?;
     let language = Language::of(engine.model())?;
     replay(engine, &language, &draft.computation(generated.finish), &mut |_, _| ())?;
-    let (statement, _) = draft.finish(generated.finish, b"response")?;
+    let (statement, _) = draft.finish(generated.finish, b"response", None)?;
     let answer = statement.outcome.answer().context("the request was refused")?;
     let mut bytes = answer.computation.encode();
     bytes.extend(statement.encode());

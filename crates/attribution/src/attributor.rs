@@ -40,7 +40,9 @@ pub enum AttributeError {
         manifest: Digest,
     },
     /// Indices do not stand in the order in which their datasets were registered.
-    #[error("index {root} holds contribution {manifest}, which was registered before one of an earlier index")]
+    #[error(
+        "index {root} holds contribution {manifest}, which was registered before one of an earlier index"
+    )]
     Order {
         /// The index.
         root: Digest,

@@ -5,6 +5,7 @@
 
 pub mod attributor;
 pub mod croissant;
+pub mod dataset;
 pub mod did;
 pub mod index;
 pub mod json;
@@ -13,5 +14,6 @@ pub mod licence;
 mod map;
 pub mod model_signing;
 pub mod ownership;
+pub mod policy_file;
 pub mod registry;
 pub mod section;

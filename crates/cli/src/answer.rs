@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use anyhow::{Result, anyhow};
+use tally_attribution::attributor::Attributor;
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
@@ -14,16 +15,14 @@ use tally_engine::{
     generate::{CHUNK_LEN, GenerateRequest, generate},
     template::ChatOptions,
 };
-use tally_issuer::{Admission, Draft, Issued, Node, Prepared, choose_seed, refuse};
+use tally_issuer::{Admission, Behind, Draft, Issued, Node, Prepared, choose_seed, refuse};
+use tally_server::issue::SOFTWARE;
 
 use crate::{
     context::now_ms,
     home::random,
     request::{ChatRequest, Turn, messages_of},
 };
-
-/// Name and version that a statement carries.
-const SOFTWARE: &str = concat!("tally/", env!("CARGO_PKG_VERSION"));
 
 /// An answer, its receipt, and how fast it came.
 pub(crate) struct Answered {
@@ -56,6 +55,7 @@ pub(crate) struct Answerer<'a> {
     pub(crate) node: &'a Node,
     pub(crate) engine: &'a Engine,
     pub(crate) language: &'a Language,
+    pub(crate) attributor: &'a Attributor,
 }
 
 impl Answerer<'_> {
@@ -125,7 +125,14 @@ impl Answerer<'_> {
             // The answer is whole: whether its last piece is seen changes nothing.
             let _ = on_text(&rest);
         }
-        let (statement, openings) = draft.finish(generated.finish, text.as_bytes())?;
+        let behind = Behind {
+            attributor: self.attributor,
+            signer: &self.node.key_id(),
+            output: &self.language.spell(&generated.output),
+            context: &[],
+        };
+        let (statement, openings) =
+            draft.finish(generated.finish, text.as_bytes(), Some(&behind))?;
         Ok(Outcome::Answered(Answered {
             issued: self.issue(&statement, openings)?,
             text,

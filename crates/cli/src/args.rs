@@ -5,15 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tally_core::computation::{Micro, TEMPERATURE_MAX};
 
+mod contribute;
 mod model;
 mod policy;
 mod receipt;
 mod serve;
+mod trace;
 
+pub(crate) use contribute::{
+    Contribute, ParentArgument, Register, RegistryCommand, SplitCommand, Told,
+};
 pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
 pub(crate) use policy::{NewPolicy, Policy};
 pub(crate) use receipt::{Complete, Export, Forget, ImportReceipts, List, Receipt, Reveal, Show};
 pub(crate) use serve::{Access, Proxy, Serve};
+pub(crate) use trace::Trace;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,6 +139,34 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally model list\n  tally model import ./SmolLM-135M --name smol"
     )]
     Model(Model),
+    /// Show whose registered words a text or an answer repeats, who is behind it, and where its price goes
+    #[command(
+        after_help = "Example:\n  tally trace answer.receipt\n  tally trace answer.receipt --html answer.html\n  tally trace 'Some words that may be somebody else’s'\n  tally trace answer.receipt --prove proved.receipt && tally verify proved.receipt\n\nExit status: 0 shown, 1 the receipt's spans are not those of its indices, 2 it cannot be read."
+    )]
+    Trace(Trace),
+    /// Sign what you made and put it on record: texts, weights, prompts, code, a node
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally contribute dataset ./essays --name 'My essays' --licence CC-BY-4.0\n  tally registry list\n\nA contribution is your word, signed; the log shows who said it first."
+    )]
+    Contribute(Contribute),
+    /// Put somebody's signed contribution on record with this node
+    #[command(
+        after_help = "Example:\n  tally register essays.contribution --texts ./essays\n\nWith its texts a dataset is indexed, so that answers which repeat its words say so."
+    )]
+    Register(Register),
+    /// List, show and export what this home has registered
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally registry list\n  tally registry show 3fa19c"
+    )]
+    Registry(RegistryCommand),
+    /// Show or begin the split policy: what answers cost and how that is divided
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally split show\n  tally split new --out ~/.tally/split.toml"
+    )]
+    Split(SplitCommand),
     /// Show this node's public keys and its policy
     #[command(
         after_help = "Example:\n  tally key\n\nThe last lines are for others: with them they write a policy that trusts this node."

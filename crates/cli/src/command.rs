@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod completions;
+mod contribute;
 mod demo;
 mod embed;
 mod inspect;
@@ -13,15 +14,21 @@ mod model;
 mod policy;
 mod proxy;
 mod receipt;
+mod registry;
 mod replay;
 mod serve;
+mod trace;
 mod verify;
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{args, context::Context, rehearsal};
+use crate::{args, context::Context, receipt_file::require_absent, rehearsal};
 
 /// Whether what was asked for holds: the exit status of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +56,25 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Policy(policy) => policy::run(&policy, context),
         args::Command::Access(access) => access::run(&access, context),
         args::Command::Model(model) => model::run(&model, context),
+        args::Command::Trace(trace) => trace::run(&trace, context),
+        args::Command::Contribute(contribute) => contribute::run(&contribute, context),
+        args::Command::Register(register) => contribute::register(&register, context),
+        args::Command::Registry(registry) => registry::run(&registry, context),
+        args::Command::Split(split) => registry::split(&split, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),
         args::Command::RehearseGrammar => rehearsal::run(),
         args::Command::Completions { shell } => completions::run(shell, context),
         args::Command::Man { out } => man::run(&out, context),
     }
+}
+
+/// Writes a file that is not there yet.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    require_absent(path)?;
+    let failed = || format!("cannot write {}", path.display());
+    let file = File::options().write(true).create_new(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).with_context(failed)
 }
 
 /// Reads a file of at most `limit` bytes.

@@ -48,7 +48,7 @@ impl Home {
     pub(crate) fn load_or_create_keys(&self) -> Result<NodeKeys> {
         let path_of = |purpose: KeyPurpose| self.keys().join(format!("{}.key", purpose.name()));
         let used = [self.log(), self.cosigner(), self.policy()];
-        let keys = KeyPurpose::ALL.map(path_of);
+        let keys = KeyPurpose::NODE.map(path_of);
         let is_used = used.iter().chain(&keys).any(|path| path.exists());
         let key = |purpose: KeyPurpose| -> Result<SigningKey> {
             let path = path_of(purpose);
@@ -86,6 +86,32 @@ impl Home {
 
     pub(crate) fn policy(&self) -> PathBuf {
         self.root.join("policy.toml")
+    }
+
+    /// The contributions that this home has registered.
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.root.join("registry")
+    }
+
+    /// The indices over registered texts.
+    pub(crate) fn indices(&self) -> PathBuf {
+        self.root.join("indices")
+    }
+
+    /// What answers cost and how that is divided.
+    pub(crate) fn split_policy(&self) -> PathBuf {
+        self.root.join("split.toml")
+    }
+
+    /// The key of whoever contributes from this home; made on first use.
+    pub(crate) fn load_or_create_contributor(&self) -> Result<SigningKey> {
+        let path = self.keys().join(format!("{}.key", KeyPurpose::Contributor.name()));
+        if path.exists() {
+            return Ok(load_key(&path, KeyPurpose::Contributor)?);
+        }
+        let mut seed = Zeroizing::new([0; 32]);
+        random(&mut *seed)?;
+        Ok(create_key(&path, KeyPurpose::Contributor, &seed)?)
     }
 
     /// The node's API keys, by their hashes.

@@ -7,6 +7,7 @@ mod answer;
 mod args;
 mod command;
 mod context;
+mod contributions;
 mod home;
 mod ladder;
 mod models;

@@ -83,6 +83,9 @@ pub(crate) enum Colour {
     Green,
     Yellow,
     Red,
+    Blue,
+    Magenta,
+    Cyan,
     Bold,
     Dim,
 }
@@ -179,6 +182,9 @@ impl Output {
             Colour::Green => 32,
             Colour::Yellow => 33,
             Colour::Red => 31,
+            Colour::Blue => 34,
+            Colour::Magenta => 35,
+            Colour::Cyan => 36,
             Colour::Bold => 1,
             Colour::Dim => 2,
         };

@@ -49,6 +49,14 @@ pub struct EntryKind(u16);
 impl EntryKind {
     /// The digest of a receipt.
     pub const RECEIPT: Self = Self(1);
+    /// The digest of a contribution's signed manifest.
+    pub const CONTRIBUTION: Self = Self(2);
+    /// The digest of a split policy.
+    pub const SPLIT_POLICY: Self = Self(3);
+    /// The digest of an epoch of a ledger.
+    pub const EPOCH: Self = Self(4);
+    /// The digest of a signed rating.
+    pub const FEEDBACK: Self = Self(5);
 
     /// Takes a kind.
     ///

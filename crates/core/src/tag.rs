@@ -54,6 +54,8 @@ tags! {
     FRAME = "frame/v1";
     /// Where the rounding of a split begins.
     SPLIT_OFFSET = "split-offset/v1";
+    /// Leaf of a dataset's documents: the digest of one.
+    DATASET_DOCUMENT = "dataset-document/v1";
     /// Digest of a split policy.
     SPLIT_POLICY = "split-policy/v1";
     /// Name of one transfer of a receipt.

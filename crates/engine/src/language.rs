@@ -125,6 +125,14 @@ impl Language {
         Ok(begin.chain(self.tokenizer.encode(text)?).collect())
     }
 
+    /// The bytes that tokens spell, whether they are UTF-8 or not; control tokens spell none, nor do
+    /// ids that do not exist.
+    #[must_use]
+    pub fn spell(&self, tokens: &[TokenId]) -> Vec<u8> {
+        let bytes = |token: &TokenId| self.tokenizer.token_bytes(*token).unwrap_or_default();
+        tokens.iter().flat_map(bytes).copied().collect()
+    }
+
     /// The text of output tokens.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use tally_core::{
     },
 };
 
-use crate::IssuerError;
+use crate::{Behind, IssuerError, behind::attribute};
 
 const NONCE_BYTES: core::ops::RangeInclusive<usize> = 8..=64;
 
@@ -108,6 +108,12 @@ impl Draft {
         self.chain.link()
     }
 
+    /// The output so far.
+    #[must_use]
+    pub fn output(&self) -> &[TokenId] {
+        &self.output
+    }
+
     /// What was computed, with its output: what a replay computes again.
     #[must_use]
     pub fn computation(&self, finish: FinishReason) -> Computation {
@@ -133,12 +139,15 @@ impl Draft {
 
     /// Ends the receipt: the statement, and the openings of all that it commits to.
     ///
+    /// Without anything known of those behind the answer, the statement says nothing of them.
+    ///
     /// # Errors
-    /// If the output or the response does not fit the wire format.
+    /// If the output or the response does not fit the wire format, or the price cannot be divided.
     pub fn finish(
         self,
         finish: FinishReason,
         response: &[u8],
+        behind: Option<&Behind<'_>>,
     ) -> Result<(Statement, Openings), IssuerError> {
         require_at_most("output", "tokens", self.output.len(), TOKENS_MAX)?;
         require_at_most("response", "bytes", response.len(), OPENING_BYTES_MAX)?;
@@ -175,7 +184,12 @@ impl Draft {
             seed_source: prepared.seed_source,
             response,
         };
-        Ok((state(admission, request, Outcome::Answer(answer)), openings))
+        let secret = admission.secret.clone();
+        let mut statement = state(admission, request, Outcome::Answer(answer));
+        if let Some(behind) = behind {
+            attribute(&mut statement, &mut openings, &secret, behind)?;
+        }
+        Ok((statement, openings))
     }
 }
 

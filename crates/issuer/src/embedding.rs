@@ -14,7 +14,8 @@ use tally_core::{
 };
 
 use crate::{
-    Admission, IssuerError,
+    Admission, Behind, IssuerError,
+    behind::attribute,
     draft::{require_at_most, require_legal, state},
 };
 
@@ -43,6 +44,7 @@ pub fn embed(
     prepared: PreparedEmbedding,
     vectors: &[Vec<i32>],
     response: &[u8],
+    behind: Option<&Behind<'_>>,
 ) -> Result<(Statement, Openings), IssuerError> {
     require_legal(&admission)?;
     let inputs = &prepared.inputs;
@@ -77,5 +79,10 @@ pub fn embed(
     let response = commit(Field::Response, response.to_vec());
     let preparation = prepared.preparation;
     let outcome = Outcome::Embedding(EmbeddingAnswer { computation, preparation, response });
-    Ok((state(admission, request, outcome), openings))
+    let secret = admission.secret.clone();
+    let mut statement = state(admission, request, outcome);
+    if let Some(behind) = behind {
+        attribute(&mut statement, &mut openings, &secret, behind)?;
+    }
+    Ok((statement, openings))
 }

@@ -56,6 +56,9 @@ pub enum IssuerError {
     /// Texts or vectors do not fit the wire format.
     #[error("embeddings do not fit the wire format: {0}")]
     Embedding(#[source] tally_core::cbor::CborError),
+    /// Who gets what of the price cannot be computed.
+    #[error("the answer cannot be attributed: {0}")]
+    Attribution(#[from] tally_attribution::attributor::AttributeError),
     /// There is not one vector for each text.
     #[error("there are {found} vectors for {expected} texts")]
     Vectors {

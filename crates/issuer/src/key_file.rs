@@ -26,11 +26,13 @@ pub enum KeyPurpose {
     Log,
     /// Cosignatures on checkpoints.
     Cosigner,
+    /// What its owner contributes.
+    Contributor,
 }
 
 impl KeyPurpose {
-    /// All purposes.
-    pub const ALL: [Self; 3] = [Self::Receipt, Self::Log, Self::Cosigner];
+    /// The purposes of a node's keys.
+    pub const NODE: [Self; 3] = [Self::Receipt, Self::Log, Self::Cosigner];
 
     /// The purpose's name, which is also the stem of its file's name.
     #[must_use]
@@ -39,6 +41,7 @@ impl KeyPurpose {
             Self::Receipt => "receipt",
             Self::Log => "log",
             Self::Cosigner => "cosigner",
+            Self::Contributor => "contributor",
         }
     }
 
@@ -47,6 +50,7 @@ impl KeyPurpose {
             Self::Receipt => "tally-secret-key-1 receipt",
             Self::Log => "tally-secret-key-1 log",
             Self::Cosigner => "tally-secret-key-1 cosigner",
+            Self::Contributor => "tally-secret-key-1 contributor",
         }
     }
 }

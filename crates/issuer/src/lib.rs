@@ -5,6 +5,7 @@
 //! `tally-engine`): it binds what went in to what came out.
 #![forbid(unsafe_code)]
 
+mod behind;
 mod draft;
 mod embedding;
 mod error;
@@ -12,6 +13,7 @@ mod key_file;
 mod node;
 mod stream;
 
+pub use behind::Behind;
 pub use draft::{Admission, Draft, Issued, Prepared, choose_seed, issue, refuse, sign};
 pub use embedding::{PreparedEmbedding, embed};
 pub use error::IssuerError;

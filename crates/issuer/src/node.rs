@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use tally_core::{
+    Digest,
     checkpoint::SignedCheckpoint,
     cosignature::Timestamp,
     ed25519::{PublicKey, SigningKey},
+    entry::{Entry, EntryKind, HourBucket},
     note::{KeyName, VerifierKey},
     receipt::{Openings, SignedStatement, Statement, key_id},
 };
@@ -124,6 +126,31 @@ impl Node {
         let now = Timestamp::new(now_seconds)?;
         let index = self.sequencer.append_wait(draft::entry_of(signed, time_ms), now)?;
         Ok(self.sequencer.prove(index)?.encode().into_bytes())
+    }
+
+    /// Enters a digest into the log, unless it is there; returns its index once that survives a
+    /// crash.
+    ///
+    /// # Errors
+    /// If the log or the cosigner refuses; then it is not entered.
+    pub fn enter_once(
+        &self,
+        kind: EntryKind,
+        digest: Digest,
+        now_seconds: u64,
+    ) -> Result<u64, IssuerError> {
+        if let Some(index) = self.sequencer.with_log(|log| log.lookup(&digest))? {
+            return Ok(index.0);
+        }
+        let hour = HourBucket::of_unix_seconds(now_seconds);
+        let now = Timestamp::new(now_seconds)?;
+        Ok(self.sequencer.append_wait(Entry { kind, hour, digest }, now)?.0)
+    }
+
+    /// The key id under which statements are signed.
+    #[must_use]
+    pub fn key_id(&self) -> Digest {
+        key_id(self.key.public_key().as_bytes())
     }
 
     /// Issues a receipt; it is durable in the log, and cosigned, when this returns.

@@ -95,7 +95,7 @@ fn an_issued_answer_satisfies_the_home_policy_with_all_that_the_client_knows() {
     let node = open(folder.path(), &keys()).unwrap();
     let mut draft = Draft::new(admission(1), prepared()).unwrap();
     let links: Vec<Digest> = [42, 43, 0].map(|token| draft.append(token)).into();
-    let (statement, openings) = draft.finish(FinishReason::Stop, b"two words").unwrap();
+    let (statement, openings) = draft.finish(FinishReason::Stop, b"two words", None).unwrap();
     let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
 
     let expected = Expected {
@@ -129,7 +129,7 @@ fn controls_are_committed_to_opened_and_part_of_the_computation() {
     let mut draft = Draft::new(admission(1), prepared).unwrap();
     draft.append(42);
     assert_eq!(draft.computation(FinishReason::StopString).controls, controls);
-    let (statement, openings) = draft.finish(FinishReason::StopString, b"").unwrap();
+    let (statement, openings) = draft.finish(FinishReason::StopString, b"", None).unwrap();
     let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
     let now = UnixTime::from_ms(TIME_MS);
     let expected = Expected { nonce: Some(b"client nonce"), ..Expected::NOTHING };
@@ -168,7 +168,7 @@ fn issued_embeddings_satisfy_the_home_policy_and_can_be_repeated() {
     let admission = Admission { kind: Kind::Embedding, ..admission(1) };
     let vectors = [vec![1, -2], vec![i32::MIN, i32::MAX]];
     let (statement, openings) =
-        embed(admission, prepared_embedding(), &vectors, b"[vectors]").unwrap();
+        embed(admission, prepared_embedding(), &vectors, b"[vectors]", None).unwrap();
     let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
     let expected = Expected {
         nonce: Some(b"client nonce"),
@@ -188,7 +188,7 @@ fn issued_embeddings_satisfy_the_home_policy_and_can_be_repeated() {
 fn embeddings_that_no_verifier_could_read_are_refused() {
     let refused = |vectors: &[Vec<i32>]| {
         let admission = Admission { kind: Kind::Embedding, ..admission(1) };
-        embed(admission, prepared_embedding(), vectors, b"").unwrap_err()
+        embed(admission, prepared_embedding(), vectors, b"", None).unwrap_err()
     };
     assert!(matches!(refused(&[vec![1]]), IssuerError::Vectors { expected: 2, found: 1 }));
     assert!(matches!(refused(&[vec![1], vec![]]), IssuerError::Embedding(_)));
@@ -196,7 +196,7 @@ fn embeddings_that_no_verifier_could_read_are_refused() {
     let wide = vec![i32::MIN; 1 << 16];
     let prepared = PreparedEmbedding { inputs: vec![vec![1]; 32], ..prepared_embedding() };
     let admission = Admission { kind: Kind::Embedding, ..admission(1) };
-    let refused = embed(admission, prepared, &vec![wide; 32], b"").unwrap_err();
+    let refused = embed(admission, prepared, &vec![wide; 32], b"", None).unwrap_err();
     assert!(matches!(refused, IssuerError::Limit { what: "output", unit: "bytes", .. }));
 }
 

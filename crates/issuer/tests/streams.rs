@@ -119,7 +119,7 @@ fn streamed() -> Streamed {
         response.push(b'\n');
     }
     let receipts = drafts.into_iter().map(|draft| {
-        let (statement, openings) = draft.finish(FinishReason::Cancelled, &response).unwrap();
+        let (statement, openings) = draft.finish(FinishReason::Cancelled, &response, None).unwrap();
         let issued = node.issue(&statement, openings, TIME_MS / 1000).unwrap();
         let expected = Expected { nonce: Some(NONCE), request: Some(BODY), ..Expected::NOTHING };
         verify(&issued.bundle.encode(), &policy(), &expected, NOW).unwrap()

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use futures_util::future::join;
+use tally_attribution::attributor::Attributor;
 use tally_core::{
     Digest,
     cbor::Cbor as _,
     commitment::ReceiptSecret,
+    computation::FinishReason,
     receipt::{
         Bundle, Evidence, EvidenceKind, Kind, Openings, SignedStatement, Statement,
         openings_to_bytes,
     },
 };
-use tally_issuer::{Admission, IssuerError, Node};
+use tally_engine::Language;
+use tally_issuer::{Admission, Behind, Draft, IssuerError, Node, PreparedEmbedding, embed};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
@@ -47,6 +50,8 @@ pub struct Desk {
     node: Arc<Node>,
     store: Arc<StatementStore>,
     world: Arc<dyn World>,
+    /// What is known of those behind the answers; without it receipts say nothing of them.
+    attributor: Option<Arc<Attributor>>,
 }
 
 /// A receipt that may be handed out.
@@ -62,7 +67,61 @@ impl Desk {
     /// A desk over a node and its store.
     #[must_use]
     pub const fn new(node: Arc<Node>, store: Arc<StatementStore>, world: Arc<dyn World>) -> Self {
-        Self { node, store, world }
+        Self { node, store, world, attributor: None }
+    }
+
+    /// The same desk, whose receipts say who is behind their answers.
+    #[must_use]
+    pub fn attributing(self, attributor: Attributor) -> Self {
+        Self { attributor: Some(Arc::new(attributor)), ..self }
+    }
+
+    /// Ends the receipt of a generated answer, and says who is behind it.
+    ///
+    /// # Errors
+    /// If it does not fit the wire format, or its price cannot be divided.
+    pub async fn finish(
+        &self,
+        draft: Draft,
+        finish: FinishReason,
+        response: Arc<Vec<u8>>,
+        language: Arc<Language>,
+    ) -> Result<(Statement, Openings), IssueError> {
+        let this = self.clone();
+        // To trace a long output takes milliseconds.
+        let made = spawn_blocking(move || {
+            let output = match &this.attributor {
+                Some(_) => language.spell(draft.output()),
+                None => vec![],
+            };
+            this.behind(&output, |behind| draft.finish(finish, &response, behind))
+        });
+        Ok(made.await.map_err(|_| IssueError::Stopped)??)
+    }
+
+    /// Makes the statement about embeddings, and says who is behind them.
+    ///
+    /// # Errors
+    /// If it does not fit the wire format, or its price cannot be divided.
+    pub fn embed(
+        &self,
+        admission: Admission,
+        prepared: PreparedEmbedding,
+        vectors: &[Vec<i32>],
+        response: &[u8],
+    ) -> Result<(Statement, Openings), IssueError> {
+        let made = self.behind(&[], |behind| embed(admission, prepared, vectors, response, behind));
+        Ok(made?)
+    }
+
+    fn behind<T>(&self, output: &[u8], make: impl FnOnce(Option<&Behind<'_>>) -> T) -> T {
+        let signer = self.node.key_id();
+        match self.attributor.as_deref() {
+            Some(attributor) => {
+                make(Some(&Behind { attributor, signer: &signer, output, context: &[] }))
+            }
+            None => make(None),
+        }
     }
 
     /// The node.

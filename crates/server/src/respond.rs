@@ -108,6 +108,12 @@ impl Responder {
         }
     }
 
+    /// How the model writes.
+    #[must_use]
+    pub const fn language(&self) -> &Arc<Language> {
+        &self.language
+    }
+
     /// The first events of a stream: who speaks, for each choice of a chat.
     #[must_use]
     pub fn open(&self) -> Vec<Vec<u8>> {

@@ -38,6 +38,8 @@ pub enum Gap {
     TracedOutput,
     /// Whose words the output repeats is the issuer's word.
     Spans,
+    /// That an index root is that of the registered texts is its builders' word.
+    IndexRoots,
     /// The output was traced in no index.
     NotTraced,
     /// The seed is said to be derived and could not be derived again.
@@ -105,6 +107,7 @@ impl Gap {
             Self::ResponseOfOutput => "response-of-output",
             Self::TracedOutput => "traced-output",
             Self::Spans | Self::NotTraced => "spans",
+            Self::IndexRoots => "index-roots",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => "seed",
             Self::StatementTime => "statement-time",
             Self::AnyModel => "accepted/model",
@@ -135,6 +138,7 @@ impl Gap {
             Self::ResponseOfOutput => "that the response is what the output tokens or vectors say",
             Self::TracedOutput => "that the text that was traced is what the output tokens say",
             Self::Spans | Self::NotTraced => "whose registered words the output repeats",
+            Self::IndexRoots => "that the indices are those of the registered texts",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => {
                 "that nobody chose the sampling seed to get this answer"
             }
@@ -182,6 +186,9 @@ impl Gap {
             Self::Spans => {
                 "the receipt brings no span proofs; `tally trace` finds the spans again where the \
                  texts are"
+            }
+            Self::IndexRoots => {
+                "that is their builders' word; whoever has the texts can build them again"
             }
             Self::NotTraced => "the issuer traced it in no index, so all of it counts as nobody's",
             Self::SeedNotDerived => {

@@ -77,6 +77,11 @@ pub enum Established {
     },
     /// Who gets what of the price follows from policy, manifests and spans.
     Attributed(Attributed),
+    /// Whose words the output repeats, given the index roots.
+    Spans {
+        /// In how many indices it was traced.
+        shard_count: usize,
+    },
 }
 
 /// What was computed again of an attribution section.
@@ -266,6 +271,7 @@ impl Established {
             Self::Arithmetic(_) => "accepted/arithmetic",
             Self::Age { .. } => "age",
             Self::Attributed(_) => "attribution",
+            Self::Spans { .. } => "spans",
         };
         code.into()
     }
@@ -316,6 +322,11 @@ impl fmt::Display for Established {
             Self::Age { found_ms } => {
                 write!(f, "the receipt is {} old", crate::time::Duration(*found_ms))
             }
+            Self::Spans { shard_count } => write!(
+                f,
+                "every byte of the traced output belongs to the earliest registered document that \
+                 holds its words, given the roots of {shard_count} indices"
+            ),
             Self::Attributed(attributed) => {
                 let Attributed { policy, policy_digest, asset, amount, contribution_count } =
                     attributed;

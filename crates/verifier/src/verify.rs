@@ -56,7 +56,7 @@ pub fn verify(
     findings.assure(Assurance::Signed { issuer: issuer.name.clone(), key_id: issuer.key_id });
     statement::verify(&statement)?;
     let log = evidence::verify(&bundle.evidence, &digest, &statement, policy, &mut findings)?;
-    openings::verify(&bundle.openings, &statement, &header.key_id, &mut findings)?;
+    openings::verify(&bundle, &statement, &header.key_id, &mut findings)?;
     let receipt = Receipt { digest, statement, openings: bundle.openings };
     compare::compare(&receipt, expected, &mut findings)?;
     let judged_at = accept::appraise(&receipt.statement, issuer, &log, policy, now, &mut findings)?;

@@ -155,7 +155,8 @@ fn issue_on_one_thread(
     for count in 0_u64.. {
         let name = [round, thread, count].map(u64::to_be_bytes).concat();
         let random = Digest::of_content(&name);
-        let (statement, openings) = draft(&random)?.finish(FinishReason::Length, b"an answer")?;
+        let (statement, openings) =
+            draft(&random)?.finish(FinishReason::Length, b"an answer", None)?;
         let issued = node.issue(&statement, openings, TIME_MS / 1000)?;
         let bytes = issued.bundle.encode();
         let mut frame = u32::try_from(bytes.len())?.to_be_bytes().to_vec();

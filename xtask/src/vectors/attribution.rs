@@ -22,6 +22,7 @@ const BOOK_OWNER: u8 = 24;
 const INDEX_OWNER: u8 = 25;
 
 mod rejected;
+mod traced;
 
 pub(super) use rejected::vectors as rejected;
 
@@ -33,7 +34,7 @@ pub(super) fn accepted() -> Vec<Vector> {
         Scenario { accepted_as: "025-attribution-free", ..Scenario::local() },
         &free_section(),
     );
-    vec![
+    let mut vectors = vec![
         accept(
             "attribution",
             &["AT-1", "AT-20", "AT-24"],
@@ -52,7 +53,9 @@ pub(super) fn accepted() -> Vec<Vector> {
             "nobody is registered and nothing is charged: everything is residual",
             &free,
         ),
-    ]
+    ];
+    vectors.extend(traced::accepted());
+    vectors
 }
 
 /// A policy under which every pool has something.

@@ -1,7 +1,7 @@
 //! `tally ask`: an answer on the terminal, its receipt in a file.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Read as _,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -16,15 +16,16 @@ use tally_core::computation::FinishReason;
 use tally_engine::{Engine, Kernels, Language};
 use tally_issuer::Issued;
 
-use super::{Verdict, parse_nonce};
+use super::{Verdict, parse_nonce, write_new};
 use crate::{
     answer::{Answered, Answerer, Outcome, conversation},
     args,
     context::Context,
+    contributions,
     home::{Home, random},
     models, node,
     output::Output,
-    receipt_file::{ReceiptFile, require_absent},
+    receipt_file::ReceiptFile,
     receipts,
     request::ChatRequest,
 };
@@ -66,7 +67,9 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     let node = node::open(&home)?;
     let output = context.output;
     let is_stopped = stop_flag()?;
-    let answerer = Answerer { node: &node, engine: &engine, language: &language };
+    let attributor = contributions::attributor_of(&home, &node)?;
+    let answerer =
+        Answerer { node: &node, engine: &engine, language: &language, attributor: &attributor };
     let outcome = answerer.answer(&request, Some(nonce.clone()), &mut |text| {
         // Nobody reads any more, or somebody wants it to end.
         match output.piece(text).is_err() || is_stopped.load(Ordering::Relaxed) {
@@ -87,14 +90,6 @@ pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
             issued.log_index
         ))),
     }
-}
-
-/// Writes a file that is not there yet.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    require_absent(path)?;
-    let failed = || format!("cannot write {}", path.display());
-    let file = std::fs::File::options().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(bytes)).with_context(failed)
 }
 
 /// Keeps the receipt in the home, and where the user wants it; returns the place to name.

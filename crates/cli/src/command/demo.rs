@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use tally_attribution::attributor::Attributor;
 use tally_core::computation::Micro;
 use tally_engine::{Engine, Language};
 use tally_issuer::Node;
@@ -13,6 +14,7 @@ use super::{Verdict, ask, replay, verify as judge};
 use crate::{
     answer::{Answered, Answerer, Outcome, conversation},
     context::{Context, now_ms},
+    contributions,
     home::{Home, random},
     models, node,
     output::{Colour, Output},
@@ -72,6 +74,7 @@ struct Stage {
     node: Node,
     engine: Engine,
     language: Arc<Language>,
+    attributor: Attributor,
 }
 
 /// What was asked and answered.
@@ -99,24 +102,26 @@ fn open_stage(context: &Context) -> Result<Stage> {
     detail(output, &format!("model root {}", engine.model().root()))?;
     let (kernels, threads) = (engine.kernels().name(), context.threads);
     detail(output, &format!("exact integers, {kernels} kernels, {threads} threads"))?;
-    Ok(Stage { home, policy, node, engine, language })
+    let attributor = contributions::attributor_of(&home, &node)?;
+    Ok(Stage { home, policy, node, engine, language, attributor })
 }
 
 fn tell(stage: &Stage, output: Output) -> Result<Told> {
-    let Stage { home, node, engine, language, .. } = stage;
+    let Stage { home, node, engine, language, attributor, .. } = stage;
     step(output, 3, "Answer a prompt")?;
     let request = request(engine);
     let mut nonce = vec![0; 16];
     random(&mut nonce)?;
     output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
     output.piece("   ")?;
-    let outcome =
-        Answerer { node, engine, language }.answer(&request, Some(nonce.clone()), &mut |text| {
-            match output.piece(&text.replace('\n', "\n   ")) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        })?;
+    let outcome = Answerer { node, engine, language, attributor }.answer(
+        &request,
+        Some(nonce.clone()),
+        &mut |text| match output.piece(&text.replace('\n', "\n   ")) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        },
+    )?;
     let answered = match outcome {
         Outcome::Answered(answered) => answered,
         Outcome::Refused(_, error) => return Err(error),

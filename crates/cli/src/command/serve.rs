@@ -24,6 +24,7 @@ use super::{Verdict, access, ask};
 use crate::{
     args,
     context::{Context, now_ms},
+    contributions,
     home::{Home, random},
     models, node,
     output::Output,
@@ -106,11 +107,12 @@ fn server_of(
             waiting_max: (args.requests * CHOICES_MAX) as usize,
         },
     };
+    let attributor = contributions::attributor_of(home, &issuer)?;
     let source = Arc::new(Models { home: home.clone() });
     Ok(ServerNode {
         shelf: Shelf::new(source, shelf),
         keys: keys_of(home, &issuer)?,
-        desk: Desk::new(issuer, Arc::new(store), Arc::clone(&world)),
+        desk: Desk::new(issuer, Arc::new(store), Arc::clone(&world)).attributing(attributor),
         metrics: tally_server::Metrics::default(),
         log_public: home.log().join("public"),
         places: Arc::new(Semaphore::new(limits.requests_max as usize)),

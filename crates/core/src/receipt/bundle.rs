@@ -66,6 +66,8 @@ impl Evidence {
 pub enum EvidenceKind {
     /// Inclusion in a log with a cosigned checkpoint, as a C2SP tlog-proof.
     Inclusion,
+    /// Proofs that the output's bytes belong to whom the attribution section says.
+    Spans,
     /// A kind that this release does not know; it establishes nothing here.
     Unknown(u64),
 }
@@ -76,6 +78,7 @@ impl EvidenceKind {
     pub const fn code(self) -> u64 {
         match self {
             Self::Inclusion => 1,
+            Self::Spans => 2,
             Self::Unknown(code) => code,
         }
     }
@@ -83,6 +86,7 @@ impl EvidenceKind {
     const fn from_code(code: u64) -> Self {
         match code {
             1 => Self::Inclusion,
+            2 => Self::Spans,
             code => Self::Unknown(code),
         }
     }
@@ -92,6 +96,7 @@ impl fmt::Display for EvidenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inclusion => f.write_str("log inclusion"),
+            Self::Spans => f.write_str("span proofs"),
             Self::Unknown(code) => write!(f, "unknown kind {code}"),
         }
     }

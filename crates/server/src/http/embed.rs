@@ -10,7 +10,7 @@ use tally_core::{
     receipt::{Kind, Preparation},
 };
 use tally_engine::{ARITHMETIC, Embedding, Language, Model};
-use tally_issuer::{Admission, PreparedEmbedding, embed, refuse};
+use tally_issuer::{Admission, PreparedEmbedding, refuse};
 use tokio::sync::oneshot;
 
 use super::{
@@ -202,8 +202,10 @@ async fn deliver(
         node.failed("issuing a receipt", error);
         ApiError::internal()
     };
-    let (statement, openings) =
-        embed(admission, prepared, &vectors, &response).map_err(|error| failed(&error))?;
+    let (statement, openings) = node
+        .desk
+        .embed(admission, prepared, &vectors, &response)
+        .map_err(|error| failed(&error))?;
     let receipt = node.desk.issue(statement, openings).await.map_err(|error| failed(&error))?;
     Ok(told(node, 200, &response, &receipt))
 }

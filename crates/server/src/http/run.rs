@@ -495,11 +495,16 @@ impl Run {
             let finish = choice.finish.unwrap_or(FinishReason::Cancelled);
             choice.draft.map(|draft| (draft, finish))
         });
+        let response = Arc::new(response);
+        let language = self.responder.language();
         let issuing = drafts.map(async |(draft, finish)| {
-            let (statement, openings) = draft.finish(finish, &response)?;
+            let (response, language) = (Arc::clone(&response), Arc::clone(language));
+            let made = node.desk.finish(draft, finish, response, language).await;
+            let (statement, openings) = made?;
             node.desk.issue(statement, openings).await
         });
         let issued = try_join_all(issuing).await;
+        let response = Arc::unwrap_or_clone(response);
         self.node.metrics.issue_seconds.observe(ended.elapsed().as_secs_f64());
         let receipts = match issued {
             Ok(receipts) => receipts,

@@ -9,6 +9,7 @@ use tally_core::{
     attribution::{AllocationError, Label, Role},
     cbor::CborError,
     contribution::ContributionKind,
+    trace::TraceError,
 };
 use thiserror::Error;
 
@@ -199,6 +200,35 @@ pub enum AttributionRejection {
         /// What the section says there.
         found: Option<(Label, Account, u64)>,
     },
+    /// A span proof cannot be read.
+    #[error("evidence {item} holds no span proofs: {cause}")]
+    TraceForm {
+        /// 0-based place among the evidence.
+        item: usize,
+        /// The first deviation.
+        cause: CborError,
+    },
+    /// Span proofs do not show the spans.
+    #[error("evidence {item} does not show the spans: {cause}")]
+    Trace {
+        /// 0-based place among the evidence.
+        item: usize,
+        /// What does not hold.
+        cause: TraceError,
+    },
+    /// A span's document was registered by another contribution than the section says.
+    #[error(
+        "document of span {place} was registered by contribution {}, the section says {}",
+        shown(.expected), shown(.found)
+    )]
+    SpanContribution {
+        /// The span's place.
+        place: usize,
+        /// What the index says.
+        expected: Option<Digest>,
+        /// What the section says.
+        found: Option<Digest>,
+    },
     /// The residual is not what follows from policy, lineage and spans.
     #[error("residual is {found}, the split yields {expected}")]
     Residual {
@@ -282,6 +312,16 @@ impl AttributionRejection {
         "attribution/transfer-id",
         "attribution/share",
         "attribution/residual",
+        "attribution/trace-form",
+        "attribution/trace-root",
+        "attribution/trace-item",
+        "attribution/trace-neighbour",
+        "attribution/trace-text",
+        "attribution/trace-document",
+        "attribution/trace-not-covered",
+        "attribution/trace-earlier-owner",
+        "attribution/trace-residual-owned",
+        "attribution/span-contribution",
     ];
 
     /// The rejection's stable code.
@@ -316,7 +356,30 @@ impl AttributionRejection {
             Self::TransferId { .. } => "attribution/transfer-id",
             Self::Share { .. } => "attribution/share",
             Self::Residual { .. } => "attribution/residual",
+            Self::TraceForm { .. } => "attribution/trace-form",
+            Self::Trace { cause, .. } => trace(cause),
+            Self::SpanContribution { .. } => "attribution/span-contribution",
         }
+    }
+}
+
+const fn trace(cause: &TraceError) -> &'static str {
+    match cause {
+        TraceError::IndexRoot { .. }
+        | TraceError::TreeRoot { .. }
+        | TraceError::NodesMissing { .. }
+        | TraceError::NodesLeft { .. }
+        | TraceError::LeafOutside { .. }
+        | TraceError::LeafSize { .. } => "attribution/trace-root",
+        TraceError::Neighbour { .. } => "attribution/trace-neighbour",
+        TraceError::Text { .. } => "attribution/trace-text",
+        TraceError::OutsideDocument { .. } | TraceError::ContributionOutside { .. } => {
+            "attribution/trace-document"
+        }
+        TraceError::NotCovered { .. } => "attribution/trace-not-covered",
+        TraceError::EarlierOwner { .. } => "attribution/trace-earlier-owner",
+        TraceError::ResidualOwned { .. } => "attribution/trace-residual-owned",
+        TraceError::Limit { .. } | _ => "attribution/trace-item",
     }
 }
 

@@ -12,7 +12,10 @@ use tally_core::{
     cbor::{Cbor as _, CborError},
     contribution::{Contribution, ContributionKind},
     ed25519::{self, PublicKey, Signature},
-    receipt::{Outcome, ProtectedHeader, SignedStatement, Statement, key_id},
+    receipt::{
+        Evidence, EvidenceKind, Outcome, ProtectedHeader, SignedStatement, Statement, key_id,
+    },
+    trace::{self, Claim, DocumentId, TraceProof},
 };
 
 use super::Findings;
@@ -22,9 +25,11 @@ use crate::{
     verdict::{Attributed, Established},
 };
 
-/// Verifies an opened section against the statement that commits to it.
+/// Verifies an opened section against the statement that commits to it, and span proofs against the
+/// section.
 pub(super) fn verify(
     opened: &[u8],
+    evidence: &[Evidence],
     statement: &Statement,
     signer: &Digest,
     findings: &mut Findings,
@@ -53,6 +58,7 @@ pub(super) fn verify(
         spans: &section.spans,
     };
     verify_transfers(&section, &grounds, &statement.id)?;
+    let is_shown = verify_proofs(&section, &policy, &manifests, evidence)?;
     let is_traced = !section.shards.is_empty();
     findings.establish(Established::Attributed(Attributed {
         policy: policy.name,
@@ -62,8 +68,55 @@ pub(super) fn verify(
         contribution_count: contributions.len(),
     }));
     findings.miss(Gap::TracedOutput);
-    findings.miss(if is_traced { Gap::Spans } else { Gap::NotTraced });
+    match (is_traced, is_shown) {
+        (false, _) => findings.miss(Gap::NotTraced),
+        (true, false) => findings.miss(Gap::Spans),
+        (true, true) => {
+            findings.establish(Established::Spans { shard_count: section.shards.len() });
+            findings.miss(Gap::IndexRoots);
+        }
+    }
     Ok(())
+}
+
+/// Verifies all span proofs; says whether there is one.
+fn verify_proofs(
+    section: &Section,
+    policy: &SplitPolicy,
+    manifests: &[Digest],
+    evidence: &[Evidence],
+) -> Result<bool, Refused> {
+    let mut is_shown = false;
+    for (item, evidence) in evidence.iter().enumerate() {
+        let (EvidenceKind::Spans, Some(value)) = (evidence.kind, &evidence.value) else { continue };
+        let proof = TraceProof::parse(value).map_err(|cause| Refused::TraceForm { item, cause })?;
+        let roots: Vec<Digest> = section.shards.iter().map(|shard| shard.root).collect();
+        let mut start = 0;
+        let mut spans = Vec::new();
+        for span in &section.spans {
+            let owner = span
+                .owner
+                .map(|owner| DocumentId { shard: owner.shard.into(), document: owner.document });
+            spans.push(trace::Span { start, end: span.end, owner });
+            start = span.end;
+        }
+        let window_bytes = policy.window.into();
+        let claim = Claim { output: &section.output, window_bytes, roots: &roots, spans: &spans };
+        let owners =
+            trace::verify_spans(&claim, &proof).map_err(|cause| Refused::Trace { item, cause })?;
+        for (place, owner) in section.spans.iter().enumerate() {
+            let Some(owner) = owner.owner else { continue };
+            let (shard, document) = (owner.shard.into(), owner.document);
+            let shown = owners.get(&DocumentId { shard, document });
+            let expected = shown.map(|shown| shown.contribution);
+            let found = manifests.get(usize::from(owner.contribution)).copied();
+            if expected != found {
+                return Err(Refused::SpanContribution { place, expected, found });
+            }
+        }
+        is_shown = true;
+    }
+    Ok(is_shown)
 }
 
 /// Reads the manifests and verifies that each is signed by the contributor that it names.

@@ -60,7 +60,9 @@ pub(super) fn verify(
     for (item, evidence) in evidence.iter().enumerate() {
         match (evidence.kind, &evidence.value) {
             (kind @ EvidenceKind::Unknown(_), _) => findings.miss(Gap::UnknownEvidence { kind }),
-            (kind @ EvidenceKind::Inclusion, None) => {
+            // They are about the attribution section, which is verified with the openings.
+            (EvidenceKind::Spans, Some(_)) => {}
+            (kind @ (EvidenceKind::Inclusion | EvidenceKind::Spans), None) => {
                 findings.miss(Gap::EvidenceElsewhere { kind, digest: evidence.digest });
             }
             (EvidenceKind::Inclusion, Some(value)) => {

@@ -28,8 +28,8 @@ pub fn open(receipt: &[u8]) -> Result<Opened, Rejection> {
     let parsed = parse(receipt)?;
     let digest = parsed.bundle.statement.digest();
     statement::verify(&parsed.statement)?;
-    let openings = parsed.bundle.openings;
     let signer = parsed.header.key_id;
-    openings::verify(&openings, &parsed.statement, &signer, &mut Findings::default())?;
+    openings::verify(&parsed.bundle, &parsed.statement, &signer, &mut Findings::default())?;
+    let openings = parsed.bundle.openings;
     Ok(Opened(Receipt { digest, statement: parsed.statement, openings }))
 }

@@ -10,7 +10,7 @@ use tally_core::{
         Controls, FinishReason, TokenId, derived_seed, inputs_from_bytes, tokens_from_bytes,
         vectors_from_bytes,
     },
-    receipt::{Answer, EmbeddingAnswer, Openings, Outcome, SeedSource, Statement},
+    receipt::{Answer, Bundle, EmbeddingAnswer, Openings, Outcome, SeedSource, Statement},
 };
 
 use super::{Findings, attribution, shown};
@@ -18,11 +18,12 @@ use crate::{gap::Gap, rejection::Rejection, verdict::Established};
 
 /// Verifies every opening against the statement.
 pub(super) fn verify(
-    openings: &Openings,
+    bundle: &Bundle,
     statement: &Statement,
     signer: &Digest,
     findings: &mut Findings,
 ) -> Result<(), Rejection> {
+    let openings = &bundle.openings;
     if let Some(opening) = openings.get(&Field::Request) {
         verify_commitment(Field::Request, opening, &statement.request)?;
     }
@@ -39,7 +40,7 @@ pub(super) fn verify(
         (openings.get(&Field::Attribution), &statement.attribution)
     {
         verify_commitment(Field::Attribution, opening, commitment)?;
-        attribution::verify(&opening.value, statement, signer, findings)?;
+        attribution::verify(&opening.value, &bundle.evidence, statement, signer, findings)?;
     }
     for field in Field::ALL {
         match openings.contains_key(&field) {

@@ -21,6 +21,7 @@ pub(in super::super) fn vectors() -> Vec<Vector> {
     vectors.extend(grounds());
     vectors.extend(spans());
     vectors.extend(amounts());
+    vectors.extend(super::traced::rejected());
     vectors
 }
 
