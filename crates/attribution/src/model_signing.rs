@@ -26,7 +26,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::{sign, verify};
+pub use bundle::{dangerous_parse_unsigned, sign, verify};
 pub use folder::Selection;
 pub use key::{SigningKey, VerifyingKey};
 pub use name::ResourceName;

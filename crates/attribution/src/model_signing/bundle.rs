@@ -39,8 +39,18 @@ pub fn verify(bundle: &[u8], key: &VerifyingKey) -> Result<SignedModel, ModelSig
     }
     verify_key_id(bundle.verification_material, key)?;
     let payload = verify_envelope(bundle.dsse_envelope, key)?;
-    let statement = json::parse(&payload).map_err(ModelSigningError::Statement)?;
-    model(statement, key.id())
+    dangerous_parse_unsigned(&payload, key)
+}
+
+/// Reads a statement that nobody need have signed, as if `key` had: for fuzzing alone.
+///
+/// # Errors
+/// As [`verify`], but for the signature.
+pub fn dangerous_parse_unsigned(
+    statement: &[u8],
+    key: &VerifyingKey,
+) -> Result<SignedModel, ModelSigningError> {
+    model(json::parse(statement).map_err(ModelSigningError::Statement)?, key.id())
 }
 
 /// Signs the files of a folder, or one file; the result is the bundle in canonical JSON.
