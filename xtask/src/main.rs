@@ -20,6 +20,7 @@ mod clauses;
 mod clients;
 mod coverage;
 mod default_model;
+mod default_registry;
 mod deny;
 mod findings;
 mod float;
@@ -109,6 +110,12 @@ enum Gate {
         #[arg(long)]
         compare: bool,
     },
+    /// Sign the default model's provenance as contributions
+    DefaultRegistry {
+        /// Compare with the committed file and write nothing
+        #[arg(long)]
+        compare: bool,
+    },
     /// A book of many receipts: rebuilt, closed, audited, stated; and the book in PostgreSQL beside
     Ledger {
         /// How many made-up receipts
@@ -191,6 +198,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Outliers { windows } => outliers::run(repo, windows),
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
+        Gate::DefaultRegistry { compare } => default_registry::run(repo, compare),
         Gate::Bench { which } => bench::run(repo, which),
         Gate::Ledger { receipts, operations, embedded_alone } => {
             ledger::run(receipts, operations, embedded_alone)

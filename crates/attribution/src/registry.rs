@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tally_core::{
     Digest,
     account::Account,
-    cbor::{Cbor as _, CborError},
+    cbor::{Cbor as _, CborError, Decoder, Encoder},
     contribution::{BPS_WHOLE, Contribution, ContributionKind, SIGNED_CONTRIBUTION_BYTES_MAX},
     ed25519::{self, PublicKey, Signature},
     receipt::{ProtectedHeader, SignedStatement},
@@ -140,6 +140,32 @@ pub fn open_manifest(signed: &SignedStatement) -> Result<Contribution, RegistryE
         .and_then(|key| ed25519::verify(&key, &message, &Signature::from_bytes(signed.signature)))
         .map_err(|_| RegistryError::Signature)?;
     Ok(contribution)
+}
+
+/// Signed manifests in one file: a CBOR array of byte strings.
+#[must_use]
+pub fn encode_all(all: &[SignedStatement]) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.array(all.len());
+    for signed in all {
+        encoder.bytes(&signed.encode());
+    }
+    encoder.finish()
+}
+
+/// Reads what [`encode_all`] wrote; nothing is verified.
+///
+/// # Errors
+/// If it is not that, or holds more than [`REGISTERED_MAX`].
+pub fn parse_all(bytes: &[u8]) -> Result<Vec<SignedStatement>, CborError> {
+    let mut decoder = Decoder::new(bytes);
+    let count = decoder.array("manifests", REGISTERED_MAX as u64)?;
+    let one = |_| {
+        SignedStatement::parse(decoder.bytes("signed manifest", SIGNED_CONTRIBUTION_BYTES_MAX)?)
+    };
+    let all = (0..count).map(one).collect::<Result<_, _>>()?;
+    decoder.finish()?;
+    Ok(all)
 }
 
 impl Registry {

@@ -148,7 +148,11 @@ impl Answerer<'_> {
     }
 
     fn issue(&self, statement: &Statement, openings: Openings) -> Result<Issued> {
-        Ok(self.node.issue(statement, openings, now_ms()? / 1000)?)
+        let now_s = now_ms()? / 1000;
+        let issued = self.node.issue(statement, openings, now_s)?;
+        // What others read of the log has the entry too.
+        self.node.publish(now_s)?;
+        Ok(issued)
     }
 }
 

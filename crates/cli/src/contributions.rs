@@ -24,6 +24,7 @@ use crate::{
     command::read_limited,
     context::{Context, now_ms},
     home::Home,
+    models,
     output::Output,
 };
 
@@ -71,9 +72,23 @@ pub(crate) fn attributor(home: &Home) -> Result<Attributor> {
 
 /// What a node attributes its answers by; the log has the split policy before the first answer.
 pub(crate) fn attributor_of(home: &Home, node: &Node) -> Result<Attributor> {
+    register_default(home, node)?;
     let attributor = attributor(home)?;
     node.enter_once(EntryKind::SPLIT_POLICY, attributor.policy().digest(), now_ms()? / 1000)?;
     Ok(attributor)
+}
+
+/// Registers what is declared of the model inside the program, once.
+fn register_default(home: &Home, node: &Node) -> Result<()> {
+    let mut folder = registry(home)?;
+    for signed in models::default_registry()? {
+        let manifest = signed.digest();
+        if folder.registry().get(&manifest).is_none() {
+            let log_index = node.enter_once(EntryKind::CONTRIBUTION, manifest, now_ms()? / 1000)?;
+            folder.register(log_index, signed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Registers a signed contribution with this home's log, and builds the index of a dataset's texts.
@@ -84,6 +99,7 @@ pub(crate) fn register(
     texts: Option<&Dataset>,
     context: &Context,
 ) -> Result<Registered> {
+    register_default(home, node)?;
     let mut folder = registry(home)?;
     let contribution = folder.registry().require(signed)?;
     match (contribution.kind, texts) {

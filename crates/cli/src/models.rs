@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tally_core::Digest;
+use tally_attribution::registry::parse_all;
+use tally_core::{Digest, receipt::SignedStatement};
 use tally_engine::Model;
 
 use crate::home::Home;
@@ -23,6 +24,14 @@ const NAME_BYTES_MAX: usize = 64;
 struct Aligned<Bytes: ?Sized>(Bytes);
 
 static DEFAULT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../models/default/default.tally"));
+
+/// What is declared of the model inside the program, signed.
+static DEFAULT_REGISTRY: &[u8] = include_bytes!("../../../models/default/registry.cbor");
+
+/// What is declared of the model inside the program: what it learned from, and itself.
+pub(crate) fn default_registry() -> Result<Vec<SignedStatement>> {
+    parse_all(DEFAULT_REGISTRY).context("the embedded default model's registry")
+}
 
 /// The model inside the program.
 pub(crate) fn load_default() -> Result<Arc<Model>> {

@@ -109,7 +109,11 @@ fn a_copy_reveals_what_was_chosen_and_still_verifies() {
     assert_eq!(tally(home.path(), &["verify", bare]).status.code(), Some(0));
     assert_eq!(tally(home.path(), &["replay", bare]).status.code(), Some(2));
     let (output, part) = export("request,response", "part.receipt");
-    assert!(text(&output).contains("hides    input, seed, output\n"), "{}", text(&output));
+    assert!(
+        text(&output).contains("hides    input, seed, output, attribution\n"),
+        "{}",
+        text(&output)
+    );
     assert!(holds(&part));
     let mode = fs::metadata(&part).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -1,4 +1,5 @@
-//! What receipts cost a node: the same answers with and without them, in turn.
+//! What receipts cost a node: the same answers with and without them, in turn. Or what attribution
+//! costs: the same receipts with and without it.
 //!
 //! Each kind of node runs in a process of its own, so that its processor time is its own; this one
 //! is the clients. Seeds are given, so both draw the same tokens. Everything is streamed, which is
@@ -16,7 +17,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use tally_attribution::attributor::Attributor;
+use tally_attribution::dataset::Dataset;
+use tally_attribution::index::Builder;
+use tally_attribution::policy_file;
+use tally_attribution::registry::Registry;
+use tally_core::attribution::{SplitPolicy, Tariff};
 use tally_core::computation::Grammar;
+use tally_core::contribution::{Contribution, ContributionKind};
 use tally_core::ed25519::SigningKey;
 use tally_engine::{BatchLimits, Kernels, Model};
 use tally_issuer::{Node, NodeKeys};
@@ -63,25 +71,45 @@ pub(crate) struct Options {
     /// Threads of the node's engine
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Measure what attribution costs a node that gives receipts
+    #[arg(long)]
+    attribution: bool,
+    /// Registered texts that outputs are traced in
+    #[arg(long, value_name = "PATH", default_value = "docs")]
+    texts: PathBuf,
     /// Be one of the two nodes
     #[arg(long, hide = true)]
     node: Option<Kind>,
 }
 
-/// The two nodes.
+/// The nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     With,
     Without,
+    Attributed,
+}
+
+impl Kind {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Without => "without receipts",
+            Self::With => "with receipts",
+            Self::Attributed => "with attribution",
+        }
+    }
 }
 
 pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
     let path = options.model.clone().unwrap_or_else(|| repo.root().join(MODEL));
     if let Some(kind) = options.node {
-        return serve(&path, kind, options.threads);
+        return serve(&path, kind, options);
     }
-    let nodes = [Kind::Without, Kind::With].map(|kind| Running::start(&path, kind, options));
-    let [without, with] = nodes;
+    let kinds = match options.attribution {
+        true => [Kind::With, Kind::Attributed],
+        false => [Kind::Without, Kind::With],
+    };
+    let [without, with] = kinds.map(|kind| Running::start(&path, kind, options));
     let (without, with) = (without?, with?);
     for node in [&without, &with] {
         // The model is loaded and the caches are warm.
@@ -93,7 +121,8 @@ pub(crate) fn run(repo: &Repo, options: &Options) -> Result<()> {
         rounds.push([round(&without, options, number)?, round(&with, options, number)?]);
     }
     let sync = sync_time()?;
-    println!("| what | without receipts | with receipts | cost |\n|---|---|---|---|");
+    let [first, second] = kinds.map(Kind::what);
+    println!("| what | {first} | {second} | cost |\n|---|---|---|---|");
     let of = |pick: &dyn Fn(&Round) -> f64| {
         let each = |side: usize| median(rounds.iter().map(|pair| pick(&pair[side])).collect());
         let cost = median(rounds.iter().map(|pair| pick(&pair[1]) - pick(&pair[0])).collect());
@@ -135,7 +164,7 @@ impl Running {
         let name = kind.to_possible_value().context("a kind has a name")?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", "receipts", "--node", name.get_name(), "--model"]).arg(model);
-        command.args(["--threads", &options.threads.to_string()]);
+        command.args(["--threads", &options.threads.to_string(), "--texts"]).arg(&options.texts);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the node has no stdout")?;
@@ -260,9 +289,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Is a node until stdin ends.
-fn serve(model: &Path, kind: Kind, threads: usize) -> Result<()> {
+fn serve(model: &Path, kind: Kind, options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let node = Arc::new(node_of(folder.path(), model, kind, threads)?);
+    let node = Arc::new(node_of(folder.path(), model, kind, options)?);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (end, ended) = watch::channel(false);
@@ -280,7 +309,7 @@ fn serve(model: &Path, kind: Kind, threads: usize) -> Result<()> {
     })
 }
 
-fn node_of(folder: &Path, model: &Path, kind: Kind, threads: usize) -> Result<ServerNode> {
+fn node_of(folder: &Path, model: &Path, kind: Kind, options: &Options) -> Result<ServerNode> {
     let seed = |byte| SigningKey::from_seed(&[byte; 32]);
     let keys = NodeKeys { receipt: seed(1), log: seed(2), cosigner: seed(3) };
     let storage = |name: &str| Posix::create(folder.join(name)).map(Arc::new);
@@ -290,7 +319,7 @@ fn node_of(folder: &Path, model: &Path, kind: Kind, threads: usize) -> Result<Se
     let limits = Limits::default();
     let shelf = ShelfLimits {
         kernels: Kernels::detect(),
-        threads,
+        threads: options.threads,
         memory_bytes_max: 8 << 30,
         batch: BatchLimits {
             pass_tokens_max: 256,
@@ -301,10 +330,14 @@ fn node_of(folder: &Path, model: &Path, kind: Kind, threads: usize) -> Result<Se
     };
     let (log, cosigner) = keys.verifiers()?;
     let public = keys.receipt.public_key();
+    let mut desk = Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world));
+    if kind == Kind::Attributed {
+        desk = desk.attributing(attributor(folder, &options.texts)?);
+    }
     Ok(ServerNode {
         shelf: Shelf::new(Arc::new(One { path: model.to_owned() }), shelf),
         keys: NodeKeyList::new(public.as_bytes(), log.encode(), vec![cosigner.encode()]),
-        desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)),
+        desk,
         access: Access::Anyone,
         is_local: true,
         dangerous_without_receipts: kind == Kind::Without,
@@ -318,6 +351,36 @@ fn node_of(folder: &Path, model: &Path, kind: Kind, threads: usize) -> Result<Se
         world,
         tell: |text| eprintln!("{text}"),
     })
+}
+
+/// Answers have a price, and are traced in registered texts.
+fn attributor(folder: &Path, texts: &Path) -> Result<Attributor> {
+    let key = SigningKey::from_seed(&[4; 32]);
+    let texts = Dataset::read(texts)?;
+    let contribution = Contribution {
+        contributor: *key.public_key().as_bytes(),
+        kind: ContributionKind::Dataset,
+        name: "texts".into(),
+        licence: "unknown".into(),
+        subject: texts.root(),
+        extent: texts.extent(),
+        time_ms: 0,
+        parents: vec![],
+        version: None,
+        source: None,
+        payee: None,
+    };
+    let signed = contribution.signed(|message| *key.sign(message).as_bytes());
+    let mut builder = Builder::new();
+    builder.contribution(signed.digest())?;
+    for (name, text) in &texts.documents {
+        builder.document(name, text.as_bytes())?;
+    }
+    let index = builder.build(&folder.join("texts.index"), &mut |_| ())?;
+    let mut registry = Registry::default();
+    registry.register(0, signed)?;
+    let tariff = Tariff { request: 1_000, input_token: 10, output_token: 30 };
+    Ok(Attributor::new(SplitPolicy { tariff, ..policy_file::free() }, registry, vec![index])?)
 }
 
 /// The one model that is measured.

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
 use tally_core::{
     Digest,
+    attribution::Section,
+    cbor::{Cbor as _, CborError},
     commitment::Field,
     computation::{Computation, EmbeddingComputation, SamplingParameters},
 };
@@ -206,7 +208,19 @@ pub(super) fn compare(
         Ok(again.compare_response(response, statement, computation, &logprobs)?)
     });
     note_response(&mut report, compared, computation.parameters.choice);
+    note_traced(&mut report, receipt, &language.spell(&computation.output));
     report
+}
+
+/// Compares the text that was traced with what was computed again.
+fn note_traced(report: &mut Report, receipt: &Receipt, spelt: &[u8]) {
+    if receipt.statement.attribution.is_none() {
+        return;
+    }
+    let section = receipt.openings.get(&Field::Attribution);
+    let section = section.map(|opening| Section::parse(&opening.value));
+    let is_same = |section: Result<Section, CborError>| Ok(section?.output == spelt);
+    report.note("the text that was traced is what the output tokens say", section.map(is_same));
 }
 
 fn note_response(report: &mut Report, compared: Option<Result<ResponseMatch>>, choice: u32) {
@@ -300,5 +314,6 @@ fn compare_vectors(
             Ok(embed::body(request?, &computation.inputs, &made) == response)
         }),
     );
+    note_traced(&mut report, receipt, &[]);
     report
 }

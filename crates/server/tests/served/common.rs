@@ -19,7 +19,13 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use tally_core::{computation::Grammar, ed25519::SigningKey, receipt::Bundle};
+use tally_attribution::{attributor::Attributor, policy_file, registry::Registry};
+use tally_core::{
+    attribution::{SplitPolicy, Tariff},
+    computation::Grammar,
+    ed25519::SigningKey,
+    receipt::Bundle,
+};
 use tally_engine::{ARITHMETIC, Kernels, Model, batch::BatchLimits};
 use tally_issuer::{Node, NodeKeys};
 use tally_log::Posix;
@@ -77,6 +83,13 @@ impl ModelSource for OnlyDefault {
 fn model() -> Arc<Model> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default/default.tally");
     Arc::new(Model::open(Path::new(path)).unwrap())
+}
+
+/// Answers cost something, and nobody is registered.
+fn nobody() -> Attributor {
+    let tariff = Tariff { request: 1_000, input_token: 10, output_token: 30 };
+    let policy = SplitPolicy { tariff, ..policy_file::free() };
+    Attributor::new(policy, Registry::default(), vec![]).unwrap()
 }
 
 /// Receipts that a proxy kept.
@@ -182,7 +195,8 @@ impl Stage {
         };
         let server = Arc::new(ServerNode {
             shelf: Shelf::new(Arc::new(OnlyDefault), shelf),
-            desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)),
+            desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world))
+                .attributing(nobody()),
             access: Access::Anyone,
             is_local: true,
             dangerous_without_receipts: false,

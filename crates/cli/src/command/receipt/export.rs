@@ -39,8 +39,14 @@ pub(super) fn run(args: &args::Export, context: &Context) -> Result<Verdict> {
     context.output.line(&format!("{}", path.display()))?;
     context.output.line(&format!("  reveals  {}", or_nothing(revealed)))?;
     context.output.line(&format!("  hides    {}", or_nothing(hidden.clone())))?;
+    let is_hidden = |field: Field| hidden.contains(&field.to_string());
+    let has_words = view.statement.outcome.answer().is_some();
+    if has_words && bundle.openings.contains_key(&Field::Attribution) && is_hidden(Field::Response)
+    {
+        context.output.note("beware: the attribution section holds the words of the answer");
+    }
     for (tokens, words) in [(Field::Input, Field::Request), (Field::Output, Field::Response)] {
-        if bundle.openings.contains_key(&tokens) && hidden.contains(&words.to_string()) {
+        if bundle.openings.contains_key(&tokens) && is_hidden(words) {
             context.output.note(&format!(
                 "beware: the {tokens} is the words as token ids: whoever has the model reads them"
             ));
