@@ -16,4 +16,6 @@ pub mod model_signing;
 pub mod ownership;
 pub mod policy_file;
 pub mod registry;
+pub mod removal;
+pub mod retrieval;
 pub mod section;

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use anyhow::{Result, anyhow};
-use tally_attribution::attributor::Attributor;
+use tally_attribution::attributor::{Attributor, Retrieved};
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
@@ -56,6 +56,8 @@ pub(crate) struct Answerer<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) language: &'a Language,
     pub(crate) attributor: &'a Attributor,
+    /// Registered documents that the request holds.
+    pub(crate) retrieved: &'a [Retrieved],
 }
 
 impl Answerer<'_> {
@@ -129,7 +131,7 @@ impl Answerer<'_> {
             attributor: self.attributor,
             signer: &self.node.key_id(),
             output: &self.language.spell(&generated.output),
-            context: &[],
+            context: self.retrieved,
         };
         let (statement, openings) =
             draft.finish(generated.finish, text.as_bytes(), Some(&behind))?;
@@ -201,6 +203,7 @@ fn prepare(
 
 /// The conversation of a single question.
 pub(crate) fn conversation(system: Option<&str>, question: &str) -> Vec<Turn> {
-    let turn = |role: &str, content: &str| Turn { role: role.into(), content: content.into() };
+    let turn =
+        |role: &str, content: &str| Turn { role: role.into(), content: vec![content.into()] };
     system.map(|text| turn("system", text)).into_iter().chain([turn("user", question)]).collect()
 }

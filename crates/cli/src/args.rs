@@ -8,6 +8,7 @@ use tally_core::computation::{Micro, TEMPERATURE_MAX};
 mod contribute;
 mod model;
 mod policy;
+mod rag;
 mod receipt;
 mod serve;
 mod trace;
@@ -17,6 +18,7 @@ pub(crate) use contribute::{
 };
 pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
 pub(crate) use policy::{NewPolicy, Policy};
+pub(crate) use rag::{Rag, RagAdd, RagAsk, RagExplain};
 pub(crate) use receipt::{Complete, Export, Forget, ImportReceipts, List, Receipt, Reveal, Show};
 pub(crate) use serve::{Access, Proxy, Serve};
 pub(crate) use trace::Trace;
@@ -144,6 +146,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally trace answer.receipt\n  tally trace answer.receipt --html answer.html\n  tally trace 'Some words that may be somebody else’s'\n  tally trace answer.receipt --prove proved.receipt && tally verify proved.receipt\n\nExit status: 0 shown, 1 the receipt's spans are not those of its indices, 2 it cannot be read."
     )]
     Trace(Trace),
+    /// Answer from your own texts, cite them, pay them, and show what removing one changes
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally rag add ./essays --model minilm\n  tally rag ask 'What did we decide about locks?' --receipt a.receipt\n  tally rag explain a.receipt\n\nTexts that are registered (`tally contribute dataset`) are paid as context; others are only read."
+    )]
+    Rag(Rag),
     /// Sign what you made and put it on record: texts, weights, prompts, code, a node
     #[command(
         subcommand,

@@ -13,6 +13,7 @@ mod man;
 mod model;
 mod policy;
 mod proxy;
+mod rag;
 mod receipt;
 mod registry;
 mod replay;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Access(access) => access::run(&access, context),
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Trace(trace) => trace::run(&trace, context),
+        args::Command::Rag(rag) => rag::run(&rag, context),
         args::Command::Contribute(contribute) => contribute::run(&contribute, context),
         args::Command::Register(register) => contribute::register(&register, context),
         args::Command::Registry(registry) => registry::run(&registry, context),

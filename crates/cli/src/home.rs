@@ -98,6 +98,11 @@ impl Home {
         self.root.join("indices")
     }
 
+    /// The passages that questions are answered from.
+    pub(crate) fn rag(&self) -> PathBuf {
+        self.root.join("rag")
+    }
+
     /// What answers cost and how that is divided.
     pub(crate) fn split_policy(&self) -> PathBuf {
         self.root.join("split.toml")

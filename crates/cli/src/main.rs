@@ -13,6 +13,7 @@ mod ladder;
 mod models;
 mod node;
 mod output;
+mod rag;
 mod receipt_file;
 mod receipts;
 mod rehearsal;

@@ -122,7 +122,9 @@ fn words_of(request: &[u8]) -> String {
         .or_else(|| last("prompt"))
         .or_else(|| body.get("prompt"))
         .or_else(|| body.get("input"));
-    let text = text.and_then(Value::as_str).unwrap_or_default();
+    // Of a content in parts the last one asks.
+    let last = text.and_then(Value::as_array).and_then(|parts| parts.last()?.get("text"));
+    let text = last.or(text).and_then(Value::as_str).unwrap_or_default();
     text.chars().take(WORDS_LEN).collect()
 }
 

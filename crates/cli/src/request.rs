@@ -14,8 +14,8 @@ use tally_engine::template::{Message, Role};
 pub(crate) struct Turn {
     /// Who speaks: `system`, `user` or `assistant`.
     pub(crate) role: String,
-    /// What is said.
-    pub(crate) content: String,
+    /// What is said: a text, or several that are joined.
+    pub(crate) content: Vec<String>,
 }
 
 /// What `tally ask` asks.
@@ -28,22 +28,25 @@ pub(crate) struct ChatRequest {
     pub(crate) top_p: Micro,
     pub(crate) top_k: u32,
     pub(crate) seed: Option<u64>,
+    /// A label of the caller's own.
+    pub(crate) user: Option<String>,
 }
 
 impl ChatRequest {
     /// The body's bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let quote = |text: &str| Value::from(text).to_string();
         let messages: Vec<String> = self
             .messages
             .iter()
             .map(|turn| {
-                format!(r#"{{"role":{},"content":{}}}"#, quote(&turn.role), quote(&turn.content))
+                format!(r#"{{"role":{},"content":{}}}"#, quote(&turn.role), content(&turn.content))
             })
             .collect();
         let seed = self.seed.map(|seed| format!(r#","seed":{seed}"#)).unwrap_or_default();
+        let user = self.user.as_deref().map(|user| format!(r#","user":{}"#, quote(user)));
+        let user = user.unwrap_or_default();
         format!(
-            r#"{{"model":{},"messages":[{}],"max_tokens":{},"temperature":{},"top_p":{},"top_k":{}{seed}}}"#,
+            r#"{{"model":{},"messages":[{}],"max_tokens":{},"temperature":{},"top_p":{},"top_k":{}{seed}{user}}}"#,
             quote(&self.model),
             messages.join(","),
             self.max_tokens,
@@ -69,10 +72,25 @@ impl ChatRequest {
     }
 }
 
+fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// One text as itself, several as parts.
+fn content(texts: &[String]) -> String {
+    match texts {
+        [only] => quote(only),
+        several => {
+            let part = |text: &String| format!(r#"{{"type":"text","text":{}}}"#, quote(text));
+            format!("[{}]", several.iter().map(part).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
 /// The messages that a chat template renders.
 pub(crate) fn messages_of(turns: &[Turn]) -> Result<Vec<Message>> {
     let message = |turn: &Turn| match Role::parse(&turn.role) {
-        Some(role) => Ok(Message::new(role, turn.content.as_str())),
+        Some(role) => Ok(Message::new(role, turn.content.concat())),
         None => {
             bail!("`{}` is no role: expected system, user, assistant or tool", turn.role)
         }
@@ -91,15 +109,17 @@ mod tests {
 
     #[test]
     fn a_request_is_json_and_its_messages_come_back() {
-        let turn = Turn { role: "user".into(), content: "quote \" and\nnewline \u{1f600}".into() };
+        let turn =
+            Turn { role: "user".into(), content: vec!["quote \" and\nnewline \u{1f600}".into()] };
         let request = ChatRequest {
             model: "default".into(),
-            messages: vec![turn],
+            messages: vec![turn.clone()],
             max_tokens: 5,
             temperature: Micro::from_millionths(700_000),
             top_p: Micro::ONE,
             top_k: 0,
             seed: Some(u64::MAX),
+            user: None,
         };
         let body = request.encode();
         let json: Value = serde_json::from_slice(&body).unwrap();
@@ -108,11 +128,24 @@ mod tests {
         let asked = Asked::parse_chat(&body).unwrap();
         let Form::Chat { messages, calls: None } = asked.form else { panic!("no plain chat") };
         let content = messages[0].content.as_ref().map(Content::text);
-        assert_eq!(content.as_ref(), Some(&request.messages[0].content));
-        assert_eq!((asked.model, asked.seed), (request.model, request.seed));
+        assert_eq!(content, Some(request.messages[0].content.concat()));
+        assert_eq!((&asked.model, asked.seed), (&request.model, request.seed));
         assert_eq!(asked.sampling.temperature, request.temperature);
         assert_eq!(asked.sampling.top_p, request.top_p);
         assert_eq!(asked.sampling.top_k, request.top_k);
         assert_eq!(asked.sampling.max_tokens, Some(request.max_tokens));
+
+        let content = vec!["a \"part\" ".into(), String::new(), "another".into()];
+        let messages = vec![Turn { content, ..turn }];
+        let parts = ChatRequest { messages, user: Some("a\"label".into()), ..request };
+        let body = parts.encode();
+        let json: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(json["user"], "a\"label");
+        assert_eq!(json["messages"][0]["content"][2]["text"], "another");
+        let Form::Chat { messages, .. } = Asked::parse_chat(&body).unwrap().form else {
+            panic!("no chat")
+        };
+        let content = messages[0].content.as_ref().map(Content::text);
+        assert_eq!(content.as_deref(), Some("a \"part\" another"));
     }
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
+use tally_attribution::attributor::{Attributor, Retrieved};
 use tally_core::computation::FinishReason;
 use tally_engine::{Engine, Kernels, Language};
 use tally_issuer::Issued;
@@ -34,61 +35,110 @@ const PROMPT_BYTES_MAX: u64 = 4 << 20;
 
 pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     let home = context.open_home()?;
-    let nonce = match &args.nonce {
-        Some(text) => parse_nonce(text)?,
-        None => {
-            let mut nonce = vec![0; 16];
-            random(&mut nonce)?;
-            nonce
-        }
-    };
-    let model = models::load(&home, &args.model)?;
-    ensure!(
-        model.configuration().pooling.is_none(),
-        "model `{}` is a sentence encoder and answers nothing\n\nhint: `tally embed` makes vectors with it",
-        args.model
-    );
-    let language = Language::of(&model)?;
-    let engine = Engine::new(model, kernels(&context.kernels)?, context.threads)?;
+    let nonce = nonce_of(args.nonce.as_deref())?;
+    let (engine, language) = answering(&home, &args.model, context)?;
     let prompt = read_prompt(&args.prompt)?;
     ensure!(!prompt.trim().is_empty(), "the question is empty");
     let request = request_of(args, &engine, &prompt);
-    node::load_or_create_policy(&home, models::load_default()?.root())?;
-    // A place that cannot be written shows now, before anything is computed and logged.
-    let wanted = args.receipt.as_deref().map(ReceiptFile::prepare_new).transpose()?;
-    if let Some(path) = &args.request_out {
-        ensure!(
-            args.receipt.as_ref() != Some(path),
-            "receipt and request cannot both be written to {}",
-            path.display()
-        );
-        write_new(path, &request.encode())?;
-    }
-    let node = node::open(&home)?;
-    let output = context.output;
-    let is_stopped = stop_flag()?;
-    let attributor = contributions::attributor_of(&home, &node)?;
-    let answerer =
-        Answerer { node: &node, engine: &engine, language: &language, attributor: &attributor };
-    let outcome = answerer.answer(&request, Some(nonce.clone()), &mut |text| {
-        // Nobody reads any more, or somebody wants it to end.
-        match output.piece(text).is_err() || is_stopped.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    })?;
-    let issued = match &outcome {
-        Outcome::Answered(answered) => &answered.issued,
-        Outcome::Refused(issued, _) => issued,
+    let asking = Asking {
+        home: &home,
+        engine: &engine,
+        language: &language,
+        request: &request,
+        nonce: &nonce,
+        receipt: args.receipt.as_deref(),
+        request_out: args.request_out.as_deref(),
     };
-    let path = keep(&home, issued, wanted)?;
-    match outcome {
-        Outcome::Answered(answered) => report(&answered, &nonce, &path, output),
-        Outcome::Refused(issued, error) => Err(error.context(format!(
-            "there is no answer; receipt {} (log entry {}) says so",
-            path.display(),
-            issued.log_index
-        ))),
+    let (answered, path) = asking.answer(&|_| vec![], context)?;
+    context.output.json(&told(&answered, &nonce, &path))?;
+    report(&answered, &nonce, &path, context.output)?;
+    Ok(Verdict::Satisfied)
+}
+
+/// The user's nonce, or a random one.
+pub(super) fn nonce_of(given: Option<&str>) -> Result<Vec<u8>> {
+    match given {
+        Some(text) => parse_nonce(text),
+        None => {
+            let mut nonce = vec![0; 16];
+            random(&mut nonce)?;
+            Ok(nonce)
+        }
+    }
+}
+
+/// An engine with a model that answers questions, and its language.
+pub(super) fn answering(home: &Home, name: &str, context: &Context) -> Result<(Engine, Language)> {
+    let model = models::load(home, name)?;
+    ensure!(
+        model.configuration().pooling.is_none(),
+        "model `{name}` is a sentence encoder and answers nothing\n\nhint: `tally embed` makes vectors with it"
+    );
+    let language = Language::of(&model)?;
+    Ok((Engine::new(model, kernels(&context.kernels)?, context.threads)?, language))
+}
+
+/// A question on its way to an answer on the terminal, with a receipt that is kept.
+pub(super) struct Asking<'a> {
+    pub(super) home: &'a Home,
+    pub(super) engine: &'a Engine,
+    pub(super) language: &'a Language,
+    pub(super) request: &'a ChatRequest,
+    pub(super) nonce: &'a [u8],
+    pub(super) receipt: Option<&'a Path>,
+    pub(super) request_out: Option<&'a Path>,
+}
+
+impl Asking<'_> {
+    /// Answers; `retrieved` says which registered documents the request holds.
+    pub(super) fn answer(
+        &self,
+        retrieved: &dyn Fn(&Attributor) -> Vec<Retrieved>,
+        context: &Context,
+    ) -> Result<(Answered, PathBuf)> {
+        let home = self.home;
+        node::load_or_create_policy(home, models::load_default()?.root())?;
+        // A place that cannot be written shows now, before anything is computed and logged.
+        let wanted = self.receipt.map(ReceiptFile::prepare_new).transpose()?;
+        if let Some(path) = self.request_out {
+            ensure!(
+                self.receipt != Some(path),
+                "receipt and request cannot both be written to {}",
+                path.display()
+            );
+            write_new(path, &self.request.encode())?;
+        }
+        let node = node::open(home)?;
+        let output = context.output;
+        let is_stopped = stop_flag()?;
+        let attributor = contributions::attributor_of(home, &node)?;
+        let answerer = Answerer {
+            node: &node,
+            engine: self.engine,
+            language: self.language,
+            attributor: &attributor,
+            retrieved: &retrieved(&attributor),
+        };
+        let outcome = answerer.answer(self.request, Some(self.nonce.to_vec()), &mut |text| {
+            // Nobody reads any more, or somebody wants it to end.
+            match output.piece(text).is_err() || is_stopped.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        let issued = match &outcome {
+            Outcome::Answered(answered) => &answered.issued,
+            Outcome::Refused(issued, _) => issued,
+        };
+        let path = keep(home, issued, wanted)?;
+        match outcome {
+            Outcome::Answered(answered) => Ok((answered, path)),
+            Outcome::Refused(issued, error) => Err(error.context(format!(
+                "there is no answer; receipt {} (log entry {}) says so",
+                path.display(),
+                issued.log_index
+            ))),
+        }
     }
 }
 
@@ -104,18 +154,23 @@ fn keep(home: &Home, issued: &Issued, wanted: Option<ReceiptFile>) -> Result<Pat
     }
 }
 
-fn report(answered: &Answered, nonce: &[u8], path: &Path, output: Output) -> Result<Verdict> {
-    let (index, nonce) = (answered.issued.log_index, hex::encode(nonce));
-    output.json(&json!({
+/// What is told of an answer in JSON.
+pub(super) fn told(answered: &Answered, nonce: &[u8], path: &Path) -> Value {
+    json!({
         "text": answered.text,
         "finish": answered.finish.to_string(),
         "output_tokens": answered.output_count,
         "tokens_per_second": answered.tokens_per_second(),
-        "nonce": nonce,
+        "nonce": hex::encode(nonce),
         "receipt": path,
         "receipt_digest": answered.issued.digest.to_string(),
-        "log_index": index,
-    }))?;
+        "log_index": answered.issued.log_index,
+    })
+}
+
+/// Ends an answer on the terminal: how it ended, and where its receipt is.
+pub(super) fn report(answered: &Answered, nonce: &[u8], path: &Path, output: Output) -> Result<()> {
+    let (index, nonce) = (answered.issued.log_index, hex::encode(nonce));
     output.line("")?;
     if !output.is_json() {
         if answered.finish == FinishReason::Length {
@@ -124,7 +179,7 @@ fn report(answered: &Answered, nonce: &[u8], path: &Path, output: Output) -> Res
         }
         output.note(&format!("receipt {} (log entry {index}, your nonce {nonce})", path.display()));
     }
-    Ok(Verdict::Satisfied)
+    Ok(())
 }
 
 /// A flag that an interrupt or a request to end sets, so that what was said gets its receipt.
@@ -150,10 +205,11 @@ fn request_of(args: &args::Ask, engine: &Engine, prompt: &str) -> ChatRequest {
         top_p: args.sampling.top_p,
         top_k: args.sampling.top_k,
         seed: args.sampling.seed,
+        user: None,
     }
 }
 
-fn read_prompt(prompt: &str) -> Result<String> {
+pub(super) fn read_prompt(prompt: &str) -> Result<String> {
     if prompt != "-" {
         return Ok(prompt.to_owned());
     }

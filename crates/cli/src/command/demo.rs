@@ -114,7 +114,7 @@ fn tell(stage: &Stage, output: Output) -> Result<Told> {
     random(&mut nonce)?;
     output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
     output.piece("   ")?;
-    let outcome = Answerer { node, engine, language, attributor }.answer(
+    let outcome = Answerer { node, engine, language, attributor, retrieved: &[] }.answer(
         &request,
         Some(nonce.clone()),
         &mut |text| match output.piece(&text.replace('\n', "\n   ")) {
@@ -180,6 +180,7 @@ fn request(engine: &Engine) -> ChatRequest {
         top_p: Micro::from_millionths(800_000),
         top_k: 0,
         seed: None,
+        user: None,
     }
 }
 

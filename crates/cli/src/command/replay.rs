@@ -3,7 +3,7 @@
 //! Beside the integers it derives again what surrounds them: the effective input from the opened
 //! request, and the response from the output tokens.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
@@ -27,7 +27,7 @@ use tally_server::{
 };
 use tally_verifier::{Receipt, open};
 
-use super::{Verdict, ask, verify};
+use super::{Verdict, ask, rag, verify};
 use crate::{
     args,
     context::Context,
@@ -72,11 +72,7 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     let receipt = opened.receipt();
     require_arithmetic(receipt)?;
     let closed = "the receipt does not open input, seed and output, so nothing can be computed again\n\nhint: ask its holder for the receipt with its openings";
-    let load = |root: Digest| match &args.model {
-        Some(path) if path.exists() => models::load_file(path),
-        Some(name) => models::load(&context.existing_home()?, &name.to_string_lossy()),
-        None => models::load_by_root(context.existing_home().ok().as_ref(), root),
-    };
+    let load = |root: Digest| model_of(args.model.as_deref(), root, context);
     let engine_of = |model: Arc<Model>| -> Result<Engine> {
         Ok(Engine::new(model, ask::kernels(&context.kernels)?, context.threads)?)
     };
@@ -99,6 +95,8 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
         })
     };
     bar.finish_and_clear();
+    let mut report = report;
+    rag::note_context(&mut report, receipt, context.existing_home().ok().as_ref())?;
     let is_same = report.differs.is_empty();
     let output = context.output;
     output.json(&json!({
@@ -129,8 +127,21 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     Ok(if is_same { Verdict::Satisfied } else { Verdict::NotSatisfied })
 }
 
+/// The model of a file or name, or the known one with a root.
+pub(super) fn model_of(
+    given: Option<&Path>,
+    root: Digest,
+    context: &Context,
+) -> Result<Arc<Model>> {
+    match given {
+        Some(path) if path.exists() => models::load_file(path),
+        Some(name) => models::load(&context.existing_home()?, &name.to_string_lossy()),
+        None => models::load_by_root(context.existing_home().ok().as_ref(), root),
+    }
+}
+
 /// That there is an answer, in the arithmetic that this program computes in.
-fn require_arithmetic(receipt: &Receipt) -> Result<()> {
+pub(super) fn require_arithmetic(receipt: &Receipt) -> Result<()> {
     let outcome = &receipt.statement.outcome;
     if let Some(refusal) = outcome.refusal() {
         anyhow::bail!(

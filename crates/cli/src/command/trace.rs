@@ -1,6 +1,7 @@
 //! `tally trace`: whose registered words a text or an answer repeats, and where its price goes.
 
 use std::{
+    collections::BTreeSet,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -302,6 +303,12 @@ fn traced_of(
         let (manifest, contribution) = manifests[usize::from(bound.contribution)].clone();
         Behind { role: bound.role.to_string(), contribution, manifest }
     });
+    // A dataset stands there once, however many of its documents were put into the input.
+    let datasets: BTreeSet<u16> = section.context.iter().map(|it| it.contribution).collect();
+    let context = datasets.into_iter().map(|place| {
+        let (manifest, contribution) = manifests[usize::from(place)].clone();
+        Behind { role: "context".into(), contribution, manifest }
+    });
     let lines = section.transfers.iter().map(|transfer| {
         (transfer.label.to_string(), account_text(&transfer.account), transfer.amount)
     });
@@ -317,7 +324,7 @@ fn traced_of(
         text: section.output.clone(),
         spans: pieces,
         sources,
-        behind: behind.collect(),
+        behind: behind.chain(context).collect(),
         money: Some(money),
         notes,
     }
