@@ -36,6 +36,10 @@ pub enum Gap {
     ResponseOfOutput,
     /// That the bytes that were traced are what the output tokens say.
     TracedOutput,
+    /// That the named contributions are registered, and the first for what they are about.
+    Registered,
+    /// That the documents named as context stand in the input.
+    Context,
     /// Whose words the output repeats is the issuer's word.
     Spans,
     /// That an index root is that of the registered texts is its builders' word.
@@ -106,6 +110,8 @@ impl Gap {
             Self::InputOfRequest => "input-of-request",
             Self::ResponseOfOutput => "response-of-output",
             Self::TracedOutput => "traced-output",
+            Self::Registered => "registered",
+            Self::Context => "context",
             Self::Spans | Self::NotTraced => "spans",
             Self::IndexRoots => "index-roots",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => "seed",
@@ -137,6 +143,10 @@ impl Gap {
             }
             Self::ResponseOfOutput => "that the response is what the output tokens or vectors say",
             Self::TracedOutput => "that the text that was traced is what the output tokens say",
+            Self::Registered => {
+                "that the named contributions are registered, each as the first of its kind"
+            }
+            Self::Context => "that the documents named as context stand in the input",
             Self::Spans | Self::NotTraced => "whose registered words the output repeats",
             Self::IndexRoots => "that the indices are those of the registered texts",
             Self::SeedNotDerived | Self::SeedOfIssuer | Self::SeedOfClient => {
@@ -183,6 +193,8 @@ impl Gap {
             Self::TracedOutput => {
                 "that takes the model's tokenizer; replay the receipt to establish it"
             }
+            Self::Registered => "that takes the log in which they are registered",
+            Self::Context => "that takes their texts; replay the receipt where those are",
             Self::Spans => {
                 "the receipt brings no span proofs; `tally trace` finds the spans again where the \
                  texts are"

@@ -68,6 +68,12 @@ pub(super) fn verify(
         contribution_count: contributions.len(),
     }));
     findings.miss(Gap::TracedOutput);
+    if !contributions.is_empty() {
+        findings.miss(Gap::Registered);
+    }
+    if !section.context.is_empty() {
+        findings.miss(Gap::Context);
+    }
     match (is_traced, is_shown) {
         (false, _) => findings.miss(Gap::NotTraced),
         (true, false) => findings.miss(Gap::Spans),
