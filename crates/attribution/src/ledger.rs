@@ -18,16 +18,17 @@ mod earnings;
 mod embedded;
 mod error;
 mod event;
+mod owed;
 
 pub use audit::{Audit, LISTED_MAX, Listed, Opening, audit};
 pub use balance::{Balance, BookAccount, Totals, encode_balances, totals};
-pub use due::{
-    CHALLENGE_S_MAX, Due, Entry, Phase, Resolution, SHARES_MAX, Share, TIME_S_MAX, Transfer,
-};
+pub use due::{Due, Entry, Phase, Resolution, SHARES_MAX, Share, TIME_S_MAX, Transfer};
 pub use earnings::{Earnings, EarningsTree, state_earnings};
 pub use embedded::{EmbeddedBook, require_same};
 pub use error::LedgerError;
 pub use event::{Event, Head, event_of};
+pub use owed::{BASIS_RESIDUAL, Owed, OwedError};
+pub use tally_core::attribution::CHALLENGE_S_MAX;
 
 /// Most entries that one call of [`Book::entries`] yields: a page, not a book.
 pub const ENTRIES_LEN_MAX: usize = 4_096;

@@ -3,7 +3,10 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use anyhow::{Result, anyhow};
-use tally_attribution::attributor::{Attributor, Retrieved};
+use tally_attribution::{
+    attributor::{Attributor, Retrieved},
+    ledger::Owed,
+};
 use tally_core::{
     Digest,
     commitment::ReceiptSecret,
@@ -16,11 +19,11 @@ use tally_engine::{
     template::ChatOptions,
 };
 use tally_issuer::{Admission, Behind, Draft, Issued, Node, Prepared, choose_seed, refuse};
-use tally_server::issue::SOFTWARE;
+use tally_server::{issue::SOFTWARE, store::StatementStore};
 
 use crate::{
     context::now_ms,
-    home::random,
+    home::{Home, random},
     request::{ChatRequest, Turn, messages_of},
 };
 
@@ -52,6 +55,7 @@ pub(crate) enum Outcome {
 
 /// Who answers.
 pub(crate) struct Answerer<'a> {
+    pub(crate) home: &'a Home,
     pub(crate) node: &'a Node,
     pub(crate) engine: &'a Engine,
     pub(crate) language: &'a Language,
@@ -150,6 +154,11 @@ impl Answerer<'_> {
     }
 
     fn issue(&self, statement: &Statement, openings: Openings) -> Result<Issued> {
+        // What it owes is kept first: nobody is told of a receipt that the ledger could lose.
+        let receipt = self.node.sign(statement).digest();
+        if let Some(owed) = Owed::of(receipt, statement, &openings)? {
+            StatementStore::open(&self.home.statements())?.owe(&owed)?;
+        }
         let now_s = now_ms()? / 1000;
         let issued = self.node.issue(statement, openings, now_s)?;
         // What others read of the log has the entry too.

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tally_core::computation::{Micro, TEMPERATURE_MAX};
 
 mod contribute;
+mod ledger;
 mod model;
 mod policy;
 mod rag;
@@ -15,6 +16,10 @@ mod trace;
 
 pub(crate) use contribute::{
     Contribute, ParentArgument, Register, RegistryCommand, SplitCommand, Told,
+};
+pub(crate) use ledger::{
+    Audit, Balance, Claim, CloseEpoch, EpochCommand, Ledger, Settle, ShowEpoch,
+    Statement as LedgerStatement, VerifyLedger, Void,
 };
 pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
 pub(crate) use policy::{NewPolicy, Policy};
@@ -175,6 +180,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally split show\n  tally split new --out ~/.tally/split.toml"
     )]
     Split(SplitCommand),
+    /// Keep the book of what answers charged: settle, close epochs, state earnings, audit
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally ledger settle\n  tally ledger epoch close\n  tally ledger statement --of did:key:z6Mk… --out august.earnings\n\nNo money moves here: the book says what is owed and what was paid."
+    )]
+    Ledger(Ledger),
     /// Show this node's public keys and its policy
     #[command(
         after_help = "Example:\n  tally key\n\nThe last lines are for others: with them they write a policy that trusts this node."

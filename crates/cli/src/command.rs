@@ -8,6 +8,7 @@ mod demo;
 mod embed;
 mod inspect;
 mod key;
+mod ledger;
 mod log;
 mod man;
 mod model;
@@ -63,6 +64,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Register(register) => contribute::register(&register, context),
         args::Command::Registry(registry) => registry::run(&registry, context),
         args::Command::Split(split) => registry::split(&split, context),
+        args::Command::Ledger(ledger) => ledger::run(&ledger, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),
         args::Command::RehearseGrammar => rehearsal::run(),

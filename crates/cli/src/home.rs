@@ -108,6 +108,16 @@ impl Home {
         self.root.join("split.toml")
     }
 
+    /// The ledger's book.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.redb")
+    }
+
+    /// Why receipts were taken back, by digest.
+    pub(crate) fn reasons(&self) -> PathBuf {
+        self.root.join("reasons")
+    }
+
     /// The key of whoever contributes from this home; made on first use.
     pub(crate) fn load_or_create_contributor(&self) -> Result<SigningKey> {
         let path = self.keys().join(format!("{}.key", KeyPurpose::Contributor.name()));

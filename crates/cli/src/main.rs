@@ -5,6 +5,7 @@
 
 mod answer;
 mod args;
+mod book;
 mod command;
 mod context;
 mod contributions;

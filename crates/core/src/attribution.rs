@@ -13,8 +13,8 @@ mod tests;
 
 pub use allocate::{Allocation, AllocationError, Grounds, allocate};
 pub use policy::{
-    FEEDBACK_CAP_BPS_MAX, POOLS_COUNT, Pool, SPLIT_POLICY_BYTES_MAX, SplitPolicy, Tariff,
-    WINDOW_MAX, WINDOW_MIN,
+    CHALLENGE_S_MAX, FEEDBACK_CAP_BPS_MAX, POOLS_COUNT, Pool, SPLIT_POLICY_BYTES_MAX, SplitPolicy,
+    Tariff, WINDOW_MAX, WINDOW_MIN,
 };
 pub use section::{
     Bound, CONTEXT_MAX, CONTRIBUTIONS_MAX, Context, Owner, Residual, Role, SHARDS_MAX, SPANS_MAX,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use futures_util::future::join;
-use tally_attribution::attributor::Attributor;
+use tally_attribution::{
+    attributor::Attributor,
+    ledger::{Owed, OwedError},
+};
 use tally_core::{
     Digest,
     cbor::Cbor as _,
@@ -39,6 +42,9 @@ pub enum IssueError {
     /// The statement cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It cannot be said what the receipt owes.
+    #[error(transparent)]
+    Owed(#[from] OwedError),
     /// The thread that issued it is gone.
     #[error("the thread that issues receipts stopped")]
     Stopped,
@@ -158,11 +164,13 @@ impl Desk {
     ) -> Result<Receipt, IssueError> {
         let (id, time_ms) = (statement.id, statement.time_ms);
         let signed = self.node.sign(&statement);
+        // Kept with the statement: nobody is told of a receipt that the ledger could lose.
+        let owed = Owed::of(signed.digest(), &statement, &openings)?;
         // Log and store are written at the same time: each waits for the disk.
         let keeping = {
             let (store, digest, bytes) =
                 (Arc::clone(&self.store), signed.digest(), signed.encode());
-            spawn_blocking(move || store.put(id, digest, bytes))
+            spawn_blocking(move || store.put(id, digest, bytes, owed))
         };
         let entering = {
             let (this, signed) = (self.clone(), signed.clone());

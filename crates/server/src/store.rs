@@ -1,7 +1,8 @@
 //! The statements that this node has signed, by receipt id and by receipt digest.
 //!
 //! Kept so that whoever lost a receipt can fetch it again: a statement shows nothing of what was
-//! said, and its inclusion proof is made anew from the log. Openings are never here.
+//! said, and its inclusion proof is made anew from the log. Openings are never here. What a receipt
+//! owes is kept beside its statement until the ledger's book takes it in.
 
 use std::{
     path::Path,
@@ -9,9 +10,11 @@ use std::{
 };
 
 use redb::{Database, ReadableDatabase as _, TableDefinition};
-use tally_core::Digest;
+use tally_attribution::ledger::Owed;
+use tally_core::{Digest, cbor::CborError};
 use thiserror::Error;
 
+mod owed;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +37,9 @@ pub enum StoreError {
     /// The write of somebody else's group failed.
     #[error("the store of statements could not write")]
     Write,
+    /// What stands there as owed is something else.
+    #[error("the store of statements holds what no receipt owes: {0}")]
+    Owed(#[source] CborError),
 }
 
 /// A statement to keep.
@@ -42,6 +48,7 @@ struct Kept {
     id: [u8; 16],
     digest: Digest,
     statement: Vec<u8>,
+    owed: Option<Owed>,
 }
 
 /// The store. Many threads may write at once and share one sync of the disk.
@@ -75,19 +82,26 @@ impl StatementStore {
         let transaction = database.begin_write().map_err(redb::Error::from)?;
         transaction.open_table(STATEMENTS).map_err(redb::Error::from)?;
         transaction.open_table(IDS).map_err(redb::Error::from)?;
+        owed::create(&transaction)?;
         transaction.commit().map_err(redb::Error::from)?;
         Ok(Self { database, queue: Mutex::default(), turn: Condvar::new() })
     }
 
-    /// Keeps a signed statement; it is on the disk when this returns.
+    /// Keeps a signed statement, and what it owes; both are on the disk when this returns.
     ///
     /// # Errors
-    /// If the database cannot write it.
-    pub fn put(&self, id: [u8; 16], digest: Digest, statement: Vec<u8>) -> Result<(), StoreError> {
+    /// If the database cannot write them.
+    pub fn put(
+        &self,
+        id: [u8; 16],
+        digest: Digest,
+        statement: Vec<u8>,
+        owed: Option<Owed>,
+    ) -> Result<(), StoreError> {
         let mut queue = self.locked();
         let ticket = queue.queued;
         queue.queued += 1;
-        queue.waiting.push(Kept { id, digest, statement });
+        queue.waiting.push(Kept { id, digest, statement, owed });
         loop {
             if queue.settled > ticket {
                 let is_failed = queue.failed.iter().any(|range| range.contains(&ticket));
@@ -141,11 +155,12 @@ impl StatementStore {
         {
             let mut statements = transaction.open_table(STATEMENTS)?;
             let mut ids = transaction.open_table(IDS)?;
-            for Kept { id, digest, statement } in group {
+            for Kept { id, digest, statement, .. } in group {
                 statements.insert(id, statement.as_slice())?;
                 ids.insert(digest.as_bytes(), id)?;
             }
         }
+        owed::write(&transaction, group.iter().filter_map(|kept| kept.owed.as_ref()))?;
         transaction.commit()?;
         Ok(())
     }

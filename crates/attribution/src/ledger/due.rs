@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tally_core::account::{Account, TransferId, decode_amount, encode_amount};
+use tally_core::attribution::CHALLENGE_S_MAX;
 use tally_core::cbor::{Cbor, CborError, Decoder, Encoder};
 use tally_core::split::AMOUNT_MAX;
 use tally_core::sum_tree::ASSET_BYTES_MAX;
@@ -13,8 +14,6 @@ use super::{BookAccount, LedgerError};
 
 /// Most shares of one receipt: it repeats the words of so many contributors at most.
 pub const SHARES_MAX: u64 = 4_096;
-/// Longest challenge window: a year and a day.
-pub const CHALLENGE_S_MAX: u32 = 366 * 86_400;
 /// Latest time, so that every deadline fits the 63 bits that databases have.
 pub const TIME_S_MAX: u64 = 1 << 62;
 

@@ -113,6 +113,7 @@ impl Asking<'_> {
         let is_stopped = stop_flag()?;
         let attributor = contributions::attributor_of(home, &node)?;
         let answerer = Answerer {
+            home,
             node: &node,
             engine: self.engine,
             language: self.language,

@@ -114,7 +114,7 @@ fn tell(stage: &Stage, output: Output) -> Result<Told> {
     random(&mut nonce)?;
     output.line(&format!("   {}", output.paint(Colour::Bold, QUESTION)))?;
     output.piece("   ")?;
-    let outcome = Answerer { node, engine, language, attributor, retrieved: &[] }.answer(
+    let outcome = Answerer { home, node, engine, language, attributor, retrieved: &[] }.answer(
         &request,
         Some(nonce.clone()),
         &mut |text| match output.piece(&text.replace('\n', "\n   ")) {

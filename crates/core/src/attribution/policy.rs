@@ -18,9 +18,10 @@ pub const POOLS_COUNT: usize = 8;
 /// Largest part of the feedback pool that one identity can get in an epoch: the whole.
 pub const FEEDBACK_CAP_BPS_MAX: u16 = BPS_WHOLE;
 
+/// Longest challenge window in seconds: ten years.
+pub const CHALLENGE_S_MAX: u32 = 315_360_000;
+
 const VERSION: u64 = 1;
-/// Ten years.
-const CHALLENGE_S_MAX: u64 = 315_360_000;
 /// With at most 2²⁰ tokens a way, no tariff leaves 64 bits.
 const TARIFF_MAX: u64 = 1 << 40;
 
@@ -192,7 +193,7 @@ impl Cbor for SplitPolicy {
             return Err(CborError::Below { what: "window", offset, limit, found });
         }
         map.require(decoder, 7)?;
-        let challenge = decoder.uint_up_to("challenge window", CHALLENGE_S_MAX)?;
+        let challenge = decoder.uint_up_to("challenge window", CHALLENGE_S_MAX.into())?;
         map.require(decoder, 8)?;
         let cap = decoder.uint_up_to("feedback cap", FEEDBACK_CAP_BPS_MAX.into())?;
         map.end(decoder)?;
