@@ -151,6 +151,26 @@ mod tests {
     }
 
     #[test]
+    fn a_million_splits_of_all_sizes_lose_nothing_and_add_nothing() {
+        let mut draw = Draw(1 << 24);
+        for case in 0..1_000_000_u32 {
+            let [a, b, c, sizes] = draw.words();
+            let weights = [a, b, c].map(|weight| u64::from(weight >> (2 + sizes % 30)));
+            let amount = match case % 1_000 {
+                0 => 0,
+                1 => AMOUNT_MAX,
+                _ => draw.amount(),
+            };
+            let divided = split(amount, &weights, offset(case));
+            let is_divisible = weights.iter().sum::<u64>() > 0;
+            assert_eq!(
+                divided.map(|shares| shares.iter().sum()).ok(),
+                is_divisible.then_some(amount)
+            );
+        }
+    }
+
+    #[test]
     fn the_limits_are_reached_without_overflow() {
         let weights = [WEIGHT_MAX - 1, 1];
         let shares = split(AMOUNT_MAX, &weights, offset(0)).unwrap();
