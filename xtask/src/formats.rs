@@ -109,58 +109,54 @@ fn model_signing(official: &Official<'_>) -> Result<()> {
     let whole = Selection::default();
     let shards = Selection::default().in_shards(SHARD_BYTES)?;
     for (how, selection) in [("files", whole), ("shards", shards)] {
-        let by_theirs = at(&format!("theirs-{how}.sig"));
-        succeed(&sign_by_theirs(official, how, &home, model.path(), &by_theirs)?, "signing")?;
-        let theirs = verify(&fs::read(&by_theirs)?, &verifying)?;
-        let by_ours = at(&format!("ours-{how}.sig"));
-        fs::write(&by_ours, sign(model.path(), &selection, &signing)?)?;
-        let ours = verify(&fs::read(&by_ours)?, &verifying)?;
+        let their_bundle = at(&format!("theirs-{how}.sig"));
+        let signed = by_theirs(official, how, &home, Act::Sign, (model.path(), &their_bundle))?;
+        succeed(&signed, "signing")?;
+        let theirs = verify(&fs::read(&their_bundle)?, &verifying)?;
+        let our_bundle = at(&format!("ours-{how}.sig"));
+        fs::write(&our_bundle, sign(model.path(), &selection, &signing)?)?;
+        let ours = verify(&fs::read(&our_bundle)?, &verifying)?;
         ensure!(ours.root == theirs.root, "{how}: root {}, official {}", ours.root, theirs.root);
         ensure!(ours.resources == theirs.resources, "{how}: other resources");
-        succeed(&verify_by_theirs(official, how, &home, model.path(), &by_ours)?, "verifying")?;
+        let verified = by_theirs(official, how, &home, Act::Verify, (model.path(), &our_bundle))?;
+        succeed(&verified, "verifying")?;
         theirs.compare(model.path(), &[])?;
         println!("{how}: {} resources, root {}", ours.resources.len(), ours.root);
         for (what, change) in CHANGES {
-            refused_by_both(official, how, &home, (what, change), (&theirs, &by_ours))?;
+            refused_by_both(official, how, &home, (what, change), (&theirs, &our_bundle))?;
         }
     }
     Ok(())
 }
 
-fn sign_by_theirs(
-    official: &Official<'_>,
-    how: &str,
-    home: &TempDir,
-    model: &Path,
-    signature: &Path,
-) -> Result<Output> {
-    let key = home.path().join("private.pem");
-    let size = SHARD_BYTES.to_string();
-    match how {
-        "shards" => official.script("sign-shards", &[model, &key, signature, Path::new(&size)]),
-        _ => official.program(
-            "model_signing",
-            &[model, Path::new("--private_key"), &key, Path::new("--signature"), signature],
-            &["sign", "key"],
-        ),
-    }
+/// What the official tool does with a model and a signature.
+#[derive(Clone, Copy)]
+enum Act {
+    Sign,
+    Verify,
 }
 
-fn verify_by_theirs(
+fn by_theirs(
     official: &Official<'_>,
     how: &str,
     home: &TempDir,
-    model: &Path,
-    signature: &Path,
+    act: Act,
+    (model, signature): (&Path, &Path),
 ) -> Result<Output> {
-    let key = home.path().join("public.pem");
+    let (verb, file, option) = match act {
+        Act::Sign => ("sign", "private.pem", "--private_key"),
+        Act::Verify => ("verify", "public.pem", "--public_key"),
+    };
+    let key = home.path().join(file);
     let size = SHARD_BYTES.to_string();
     match how {
-        "shards" => official.script("verify-shards", &[model, &key, signature, Path::new(&size)]),
+        "shards" => {
+            official.script(&format!("{verb}-shards"), &[model, &key, signature, Path::new(&size)])
+        }
         _ => official.program(
             "model_signing",
-            &[model, Path::new("--public_key"), &key, Path::new("--signature"), signature],
-            &["verify", "key"],
+            &[model, Path::new(option), &key, Path::new("--signature"), signature],
+            &[verb, "key"],
         ),
     }
 }
@@ -171,7 +167,7 @@ fn refused_by_both(
     how: &str,
     home: &TempDir,
     (what, change): (&str, Change),
-    (theirs, by_ours): (&SignedModel, &Path),
+    (theirs, our_bundle): (&SignedModel, &Path),
 ) -> Result<()> {
     let model = tempfile::tempdir()?;
     write_model(model.path())?;
@@ -179,7 +175,7 @@ fn refused_by_both(
     let Err(refusal) = theirs.compare(model.path(), &[]) else {
         bail!("{how}: ours accepts a {what}");
     };
-    let output = verify_by_theirs(official, how, home, model.path(), by_ours)?;
+    let output = by_theirs(official, how, home, Act::Verify, (model.path(), our_bundle))?;
     ensure!(!output.status.success(), "{how}: the official tool accepts a {what}");
     let words = said(&output);
     ensure!(words.contains("mismatch"), "{how}: refused for another reason:\n{words}");

@@ -60,6 +60,8 @@ pub struct Attributor {
     policy: SplitPolicy,
     registry: Registry,
     indices: Vec<Index>,
+    /// Of each index, the manifests of the first who say that they built it.
+    builders: Vec<Vec<Digest>>,
 }
 
 /// What one answer is, as far as attribution needs it.
@@ -127,7 +129,14 @@ impl Attributor {
                 last = Some(registered.log_index);
             }
         }
-        Ok(Self { policy, registry, indices })
+        // However many say that they built an index, half of a section's places are for others.
+        let builders_max = CONTRIBUTIONS_MAX / 2 / (indices.len() as u64).max(1);
+        let built_by = |index: &Index| {
+            let built = registry.of_subject(ContributionKind::Index, index.root());
+            (0..builders_max).zip(built).map(|(_, it)| it.manifest).collect()
+        };
+        let builders = indices.iter().map(built_by).collect();
+        Ok(Self { policy, registry, indices, builders })
     }
 
     /// The split policy.
@@ -190,9 +199,9 @@ impl Attributor {
         let owners = traced.spans.iter().filter_map(|span| span.owner);
         let owners: Vec<Digest> =
             owners.filter_map(|owner| owner_of(owner.shard, owner.document)).collect();
-        let builders = indices.iter().flat_map(|index| self.builders(index.root()));
+        let builders = &self.builders[..indices.len()];
         let named = roles.iter().map(|(_, it)| it.manifest).chain(owners);
-        let named = named.chain(builders.map(|it| it.manifest));
+        let named = named.chain(builders.iter().flatten().copied());
         let named = named.chain(answered.context.iter().map(|context| context.dataset));
         let all = self.registry.with_ancestors(named);
         if all.len() as u64 > CONTRIBUTIONS_MAX {
@@ -210,9 +219,9 @@ impl Attributor {
                 })
             }),
         });
-        let shard = |index: &Index| Shard {
+        let shard = |(index, builders): (&Index, &Vec<Digest>)| Shard {
             root: index.root(),
-            built_by: self.builders(index.root()).filter_map(|it| place(&it.manifest)).collect(),
+            built_by: builders.iter().filter_map(place).collect(),
         };
         let context = answered.context.iter().filter_map(|it| {
             let (document, start, end) = (it.document, it.start, it.end);
@@ -227,7 +236,7 @@ impl Attributor {
             bound: bound.collect(),
             context: context.collect(),
             output: answered.output.to_vec(),
-            shards: indices.iter().map(shard).collect(),
+            shards: indices.iter().zip(builders).map(shard).collect(),
             spans: spans.collect(),
         };
         self.finish(draft, answered).map(Some)
@@ -270,11 +279,6 @@ impl Attributor {
             Some((role, self.registry.first(role.kind(), subject?)?))
         };
         subjects.into_iter().filter_map(first).collect()
-    }
-
-    /// Who says that they built an index from its texts.
-    fn builders(&self, root: Digest) -> impl Iterator<Item = &Registered> {
-        self.registry.of_subject(ContributionKind::Index, root)
     }
 }
 

@@ -66,20 +66,22 @@ pub(crate) fn indices(home: &Home) -> Result<Vec<Index>> {
 
 /// What this home's answers are attributed by.
 pub(crate) fn attributor(home: &Home) -> Result<Attributor> {
-    let registry = registry(home)?.registry().clone();
-    Ok(Attributor::new(split_policy(home)?, registry, indices(home)?)?)
+    over(home, &registry(home)?)
 }
 
 /// What a node attributes its answers by; the log has the split policy before the first answer.
 pub(crate) fn attributor_of(home: &Home, node: &Node) -> Result<Attributor> {
-    register_default(home, node)?;
-    let attributor = attributor(home)?;
+    let attributor = over(home, &registry_of(home, node)?)?;
     node.enter_once(EntryKind::SPLIT_POLICY, attributor.policy().digest(), now_ms()? / 1000)?;
     Ok(attributor)
 }
 
-/// Registers what is declared of the model inside the program, once.
-fn register_default(home: &Home, node: &Node) -> Result<()> {
+fn over(home: &Home, folder: &RegistryFolder) -> Result<Attributor> {
+    Ok(Attributor::new(split_policy(home)?, folder.registry().clone(), indices(home)?)?)
+}
+
+/// The home's registry, which has what is declared of the model inside the program.
+fn registry_of(home: &Home, node: &Node) -> Result<RegistryFolder> {
     let mut folder = registry(home)?;
     for signed in models::default_registry()? {
         let manifest = signed.digest();
@@ -88,10 +90,12 @@ fn register_default(home: &Home, node: &Node) -> Result<()> {
             folder.register(log_index, signed)?;
         }
     }
-    Ok(())
+    Ok(folder)
 }
 
 /// Registers a signed contribution with this home's log, and builds the index of a dataset's texts.
+///
+/// A dataset that is registered and has no index gets it: its building may have been cut short.
 pub(crate) fn register(
     home: &Home,
     node: &Node,
@@ -99,31 +103,45 @@ pub(crate) fn register(
     texts: Option<&Dataset>,
     context: &Context,
 ) -> Result<Registered> {
-    register_default(home, node)?;
-    let mut folder = registry(home)?;
-    let contribution = folder.registry().require(signed)?;
-    match (contribution.kind, texts) {
-        (ContributionKind::Dataset, Some(texts)) => require_texts(&contribution, texts)?,
-        (kind, Some(_)) => bail!("a contribution of kind {kind} has no texts to be indexed"),
-        (_, None) => {}
-    }
-    let manifest = signed.digest();
+    let mut folder = registry_of(home, node)?;
     let now_s = now_ms()? / 1000;
-    let log_index = node.enter_once(EntryKind::CONTRIBUTION, manifest, now_s)?;
-    let registered = folder.register(log_index, signed.clone())?.clone();
+    let known = folder.registry().get(&signed.digest());
+    let known = known.filter(|known| texts.is_some() && !index_path(home, known).exists()).cloned();
+    let registered = match known {
+        Some(known) => {
+            require_texts(&known.contribution, texts)?;
+            known
+        }
+        None => {
+            require_texts(&folder.registry().require(signed)?, texts)?;
+            let log_index = node.enter_once(EntryKind::CONTRIBUTION, signed.digest(), now_s)?;
+            folder.register(log_index, signed.clone())?.clone()
+        }
+    };
     if let Some(texts) = texts {
         let index = build(home, &registered, texts, context.output)?;
         let own = home.load_or_create_contributor()?;
-        let built = built_by(&own, &index, texts.extent(), &registered.contribution.name)?;
-        let at = node.enter_once(EntryKind::CONTRIBUTION, built.digest(), now_s)?;
-        folder.register(at, built)?;
+        let by_own = |it: &Registered| it.contribution.contributor == *own.public_key().as_bytes();
+        let is_said =
+            folder.registry().of_subject(ContributionKind::Index, index.root()).any(by_own);
+        if !is_said {
+            let built = built_by(&own, &index, texts.extent(), &registered.contribution.name)?;
+            let at = node.enter_once(EntryKind::CONTRIBUTION, built.digest(), now_s)?;
+            folder.register(at, built)?;
+        }
     }
     node.publish(now_s)?;
     Ok(registered)
 }
 
 /// Refuses texts that are not those which a manifest names.
-fn require_texts(contribution: &Contribution, texts: &Dataset) -> Result<()> {
+fn require_texts(contribution: &Contribution, texts: Option<&Dataset>) -> Result<()> {
+    let Some(texts) = texts else { return Ok(()) };
+    let kind = contribution.kind;
+    ensure!(
+        kind == ContributionKind::Dataset,
+        "a contribution of kind {kind} has no texts to be indexed"
+    );
     let found = texts.root();
     ensure!(
         found == contribution.subject,
@@ -137,6 +155,12 @@ fn require_texts(contribution: &Contribution, texts: &Dataset) -> Result<()> {
     Ok(())
 }
 
+/// Where the index over a dataset is; the names stand in the order of registration.
+fn index_path(home: &Home, registered: &Registered) -> PathBuf {
+    let name = format!("{:012}-{}.index", registered.log_index, registered.manifest);
+    home.indices().join(name)
+}
+
 /// Builds the index over one dataset.
 fn build(home: &Home, registered: &Registered, texts: &Dataset, output: Output) -> Result<Index> {
     let folder = home.indices();
@@ -146,7 +170,7 @@ fn build(home: &Home, registered: &Registered, texts: &Dataset, output: Output) 
     for (name, text) in &texts.documents {
         builder.document(name, text.as_bytes())?;
     }
-    let path = folder.join(format!("{:012}-{}.index", registered.log_index, registered.manifest));
+    let path = index_path(home, registered);
     let bar = output.bar("indexing", 1000);
     let index = builder.build(&path, &mut |done| bar.set_position(done.into()))?;
     bar.finish_and_clear();

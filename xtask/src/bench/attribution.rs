@@ -18,6 +18,8 @@ use tally_core::trace::{Claim, PROOF_BYTES_MAX, TraceProof, verify_spans};
 use crate::python;
 use crate::repo::Repo;
 
+use super::machine::processor_ticks;
+
 mod peer;
 mod texts;
 
@@ -99,12 +101,7 @@ fn percentile(values: &mut [f64], percent: usize) -> f64 {
 
 /// Processor time that this process has taken so far; others' work on the machine does not enter it.
 fn processor_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The program's name, in brackets, may hold spaces; user and system time stand behind it.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat")?;
-    let times = fields.split_whitespace().skip(11).take(2);
-    let ticks = times.map(|field| field.parse::<u64>().context("/proc/self/stat"));
-    Ok(ticks.sum::<Result<u64>>()? as f64 / TICKS)
+    Ok(processor_ticks("self")? as f64 / TICKS)
 }
 
 fn bench_build(texts: &Texts, folder: &Path) -> Result<(Index, Duration)> {

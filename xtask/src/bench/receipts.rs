@@ -40,6 +40,7 @@ use tally_server::{Metrics, ModelSource, World, http, listen};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::machine::processor_ticks;
 use crate::identical::MODEL;
 use crate::repo::Repo;
 
@@ -176,13 +177,8 @@ impl Running {
 
     /// Time of a processor that the node has had.
     fn processor(&self) -> Result<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = text.rsplit_once(')').context("the system tells nothing of the node")?;
-        let ticks = |at: usize| -> Result<u64> {
-            Ok(fields.split_whitespace().nth(at).context("a field is missing")?.parse()?)
-        };
-        // Fields 14 and 15 of proc(5), of which the first two stand before.
-        Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 1000 / TICKS))
+        let ticks = processor_ticks(&self.child.id().to_string())?;
+        Ok(Duration::from_millis(ticks * 1000 / TICKS))
     }
 }
 

@@ -214,7 +214,7 @@ impl<'c> Change<'c> {
     fn resolve(
         &mut self,
         entries: &[i64],
-        phase: i16,
+        phase: u8,
         debit: &str,
         credit: &str,
     ) -> Result<(), LedgerError> {
@@ -224,8 +224,11 @@ impl<'c> Change<'c> {
              t.{debit}, t.{credit}, t.amount FROM tally_ledger.transfers t \
              JOIN tally_ledger.receipts r USING (receipt) WHERE r.event = ANY($4) AND t.phase = 0"
         );
-        let code: Vec<u8> = phase.to_be_bytes().into_iter().skip(1).collect();
-        self.execute(&statement, &[&tag::RESOLUTION.as_bytes(), &code, &phase, &entries])
+        let code = [phase];
+        self.execute(
+            &statement,
+            &[&tag::RESOLUTION.as_bytes(), &code.as_slice(), &i16::from(phase), &entries],
+        )
     }
 
     /// Changes the balances of one side of all pending transfers of these receipts.

@@ -1,19 +1,8 @@
 //! Completions and manual pages, as the program gives them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::fs;
 
-fn tally(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tally"))
-        .args(arguments)
-        .env("TALLY_HOME", home)
-        .output()
-        .unwrap()
-}
+use crate::common::tally;
 
 #[test]
 fn every_shell_gets_a_script_that_knows_the_commands() {

@@ -1,10 +1,8 @@
 //! A node among strangers: grammars that never end, and pages in a browser.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-
-use common::Running;
 use serde_json::{Value, json};
+
+use crate::common::Running;
 
 fn chat(node: &Running, schema: &Value, choices: u32) -> String {
     let body = json!({

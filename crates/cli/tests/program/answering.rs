@@ -1,27 +1,10 @@
-//! The program as a person uses it: commands, exit statuses, what is on stdout.
+//! Answers, their receipts, and what becomes of both.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
-
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
-fn tally(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tally"))
-        .args(arguments)
-        .env("TALLY_HOME", home)
-        .env_remove("TALLY_KERNELS")
-        .output()
-        .unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
-}
+use crate::common::{json, tally};
 
 fn ask(home: &Path, receipt: &Path, further: &[&str]) -> Value {
     let receipt = receipt.to_str().unwrap();

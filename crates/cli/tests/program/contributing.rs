@@ -1,34 +1,13 @@
 //! Contributions as people make them: signed, registered, indexed, and found in answers.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
 use serde_json::Value;
 
-fn tally(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tally"))
-        .args(arguments)
-        .env("TALLY_HOME", home)
-        .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::common::{complaint, tally, text, told};
 
 const QUESTION: [&str; 6] = ["ask", "What is a lock?", "--temperature", "0", "--max-tokens", "60"];
 
@@ -38,14 +17,6 @@ fn texts(folder: &Path, name: &str, piece: &str) -> PathBuf {
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("page.txt"), format!("{name} wrote: {piece} And no more.")).unwrap();
     path
-}
-
-fn run(home: &Path, arguments: &[&str]) -> Value {
-    let mut all = arguments.to_vec();
-    all.push("--json");
-    let output = tally(home, &all);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", complaint(&output));
-    json(&output)
 }
 
 fn refused(home: &Path, arguments: &[&str]) -> String {
@@ -58,7 +29,7 @@ fn refused(home: &Path, arguments: &[&str]) -> String {
 fn answer(home: &Path, receipt: &Path) -> (Value, String) {
     let mut arguments = QUESTION.to_vec();
     arguments.extend(["--receipt", receipt.to_str().unwrap()]);
-    let answer = run(home, &arguments);
+    let answer = told(home, &arguments);
     let text = answer["text"].as_str().unwrap().to_owned();
     (answer, text)
 }
@@ -71,7 +42,7 @@ fn an_answer_that_repeats_registered_words_says_whose_they_are() {
     let (_, said) = answer(&node, &first);
     let said: Vec<char> = said.chars().collect();
     let piece = |from: usize, to: usize| said[from..to].iter().collect::<String>();
-    let nobody = run(&node, &["trace", first.to_str().unwrap()]);
+    let nobody = told(&node, &["trace", first.to_str().unwrap()]);
     assert_eq!(nobody["residual_bytes"], nobody["text"].as_str().unwrap().len());
 
     // Two people who never saw the answer's node, and a node that charges.
@@ -79,20 +50,20 @@ fn an_answer_that_repeats_registered_words_says_whose_they_are() {
         let (own, texts) = (at(&format!("home-{name}")), texts(folder.path(), name, &words));
         let (texts, manifest) = (texts.to_str().unwrap(), at(&format!("{name}.contribution")));
         let manifest = manifest.to_str().unwrap();
-        let told = ["contribute", "dataset", texts, "--name", name, "--licence", "CC-BY-4.0"];
-        run(&own, &[&told[..], &["--out", manifest]].concat());
-        run(&node, &["register", manifest, "--texts", texts]);
+        let words = ["contribute", "dataset", texts, "--name", name, "--licence", "CC-BY-4.0"];
+        told(&own, &[&words[..], &["--out", manifest]].concat());
+        told(&node, &["register", manifest, "--texts", texts]);
     }
-    run(&node, &["contribute", "node", "--name", "The node"]);
+    told(&node, &["contribute", "node", "--name", "The node"]);
     let policy = node.join("split.toml");
-    run(&node, &["split", "new", "--out", policy.to_str().unwrap()]);
+    told(&node, &["split", "new", "--out", policy.to_str().unwrap()]);
     let free = fs::read_to_string(&policy).unwrap();
     fs::write(&policy, free.replace("output_token = 0", "output_token = 1000")).unwrap();
 
     let second = at("second.receipt");
     let (_, again) = answer(&node, &second);
     assert_eq!(again, said.iter().collect::<String>(), "registering changes no answer");
-    let traced = run(&node, &["trace", second.to_str().unwrap()]);
+    let traced = told(&node, &["trace", second.to_str().unwrap()]);
     let names: Vec<&str> =
         traced["sources"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
     assert_eq!(names, ["ann", "bob"], "{traced}");
@@ -109,9 +80,9 @@ fn an_answer_that_repeats_registered_words_says_whose_they_are() {
     // Somebody without the indices verifies the spans from the receipt alone.
     let proved = at("proved.receipt");
     let (second, proved) = (second.to_str().unwrap(), proved.to_str().unwrap());
-    run(&node, &["trace", second, "--prove", proved]);
+    told(&node, &["trace", second, "--prove", proved]);
     let policy = node.join("policy.toml");
-    let verified = run(&at("nowhere"), &["verify", proved, "--policy", policy.to_str().unwrap()]);
+    let verified = told(&at("nowhere"), &["verify", proved, "--policy", policy.to_str().unwrap()]);
     let codes = |list: &str| -> Vec<String> {
         let listed = verified[list].as_array().unwrap().iter();
         listed.filter_map(|it| it["code"].as_str().map(Into::into)).collect()
@@ -120,7 +91,7 @@ fn an_answer_that_repeats_registered_words_says_whose_they_are() {
         assert!(codes("established").contains(&code.to_owned()), "{code}: {verified}");
     }
     assert!(codes("not_established").contains(&"index-roots".to_owned()), "{verified}");
-    let replayed = run(&node, &["replay", proved]);
+    let replayed = told(&node, &["replay", proved]);
     let same = replayed["same"].as_array().unwrap();
     assert!(same.iter().any(|it| it == "the text that was traced is what the output tokens say"));
 }
@@ -146,12 +117,19 @@ fn what_cannot_be_registered_is_refused_and_says_why() {
     let payee = refused(&home, &with(&["--payee", "did:key:z6Mk"]));
     assert!(payee.contains("expected `commons` or a did:key"), "{payee}");
 
-    run(&home, &[&dataset[..], &["--out", manifest]].concat());
+    told(&home, &[&dataset[..], &["--out", manifest]].concat());
     let foreign = refused(&home, &["register", manifest, "--texts", other]);
     assert!(foreign.contains("the texts yield documents root"), "{foreign}");
-    let registered = run(&home, &["register", manifest, "--texts", mine]);
+    let registered = told(&home, &["register", manifest, "--texts", mine]);
     let twice = refused(&home, &["register", manifest, "--texts", mine]);
     assert!(twice.contains("is registered already"), "{twice}");
+    // An index whose building was cut short is built after all.
+    let index = fs::read_dir(home.join("indices")).unwrap().next().unwrap().unwrap().path();
+    let built = fs::read(&index).unwrap();
+    fs::remove_file(&index).unwrap();
+    assert!(refused(&home, &["register", manifest, "--texts", other]).contains("documents root"));
+    told(&home, &["register", manifest, "--texts", mine]);
+    assert_eq!(fs::read(&index).unwrap(), built);
     let mut bytes = fs::read(manifest).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
@@ -159,7 +137,7 @@ fn what_cannot_be_registered_is_refused_and_says_why() {
     let forged = refused(&home, &["register", manifest]);
     assert!(forged.contains("not signed by its contributor"), "{forged}");
 
-    let listed = run(&home, &["registry", "list"]);
+    let listed = told(&home, &["registry", "list"]);
     let names: Vec<&str> = listed["contributions"]
         .as_array()
         .unwrap()
@@ -170,7 +148,7 @@ fn what_cannot_be_registered_is_refused_and_says_why() {
     let digest = registered["manifest"].as_str().unwrap();
     let shown = text(&tally(&home, &["registry", "show", &digest[..12]]));
     assert!(shown.contains("earnings go to did:key:"), "{shown}");
-    let sound = run(&home, &["registry", "verify"]);
+    let sound = told(&home, &["registry", "verify"]);
     assert_eq!(sound["indices"].as_array().unwrap().len(), 1, "{sound}");
     assert!(sound["indices"][0]["fault"].is_null(), "{sound}");
 }
@@ -181,9 +159,9 @@ fn a_damaged_index_is_found_and_a_page_obeys_no_text() {
     let home = folder.path().join("home");
     let words = "<script>alert(1)</script> & \"quoted\" words of forty bytes or more";
     let mine = texts(folder.path(), "<b>mine</b>", words);
-    run(&home, &["contribute", "dataset", mine.to_str().unwrap(), "--name", "<i>Mine</i>"]);
+    told(&home, &["contribute", "dataset", mine.to_str().unwrap(), "--name", "<i>Mine</i>"]);
     let page = folder.path().join("page.html");
-    let traced = run(&home, &["trace", "--text", words, "--html", page.to_str().unwrap()]);
+    let traced = told(&home, &["trace", "--text", words, "--html", page.to_str().unwrap()]);
     assert_eq!(traced["residual_bytes"], 0);
     let html = fs::read_to_string(&page).unwrap();
     assert!(!html.contains("<script") && !html.contains("<i>Mine") && !html.contains("<b>mine"));

@@ -1,33 +1,15 @@
 //! Receipts that are kept, handed on and forgotten, and policies, as the program handles them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
-use common::Running;
 use serde_json::Value;
 
-fn tally(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tally"))
-        .args(arguments)
-        .env("TALLY_HOME", home)
-        .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use crate::common::{Running, complaint, tally, text};
 
 /// Asks something and returns the digest of its receipt, which the home keeps.
 fn ask(home: &Path, question: &str) -> String {

@@ -3,19 +3,16 @@
 //!
 //! The texts are cut from an answer that the model gave before, so that the second answer repeats
 //! them for certain: this tests the accounting, and says nothing of how often answers quote.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
-use common::Running;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::{Running, tally, told, told_with};
 
 /// The tariff's price of a request; tokens cost more.
 const REQUEST: u64 = 1_000;
@@ -24,31 +21,11 @@ const CHALLENGE_S: u64 = 3_600;
 const QUESTION: &str = "Tell me about sorting algorithms.";
 const TOKENS: &str = "40";
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
-    command.args(arguments).env("TALLY_HOME", home).output().unwrap()
-}
-
-/// The JSON that a command says, which must end with this status.
-fn told_with(status: i32, home: &Path, arguments: &[&str]) -> Value {
-    let mut arguments = arguments.to_vec();
-    arguments.push("--json");
-    let output = run(home, &arguments);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {complaint}{said}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn told(home: &Path, arguments: &[&str]) -> Value {
-    told_with(0, home, arguments)
-}
-
 fn number(value: &Value) -> u128 {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn text(path: &Path) -> &str {
+fn name_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -69,11 +46,11 @@ impl Stage {
         let opened = folder.path().join("opened");
         fs::create_dir_all(&opened).unwrap();
         let first = opened.join("before-there-were-prices.receipt");
-        let ask = [&ask_arguments()[..], &["--receipt", text(&first)]].concat();
+        let ask = [&ask_arguments()[..], &["--receipt", name_of(&first)]].concat();
         let words = told(&node, &ask)["text"].as_str().unwrap().to_owned();
         let dids = contribute(folder.path(), &node, &words);
         let policy = node.join("split.toml");
-        told(&node, &["split", "new", "--out", text(&policy)]);
+        told(&node, &["split", "new", "--out", name_of(&policy)]);
         let prices = fs::read_to_string(&policy).unwrap();
         let prices = prices
             .replace("request = 0", &format!("request = {REQUEST}"))
@@ -90,7 +67,7 @@ impl Stage {
     fn ask(&self, name: &str) -> Value {
         let receipt = self.path("opened").join(format!("{name}.receipt"));
         let mut arguments = ask_arguments();
-        arguments.extend(["--receipt", text(&receipt)]);
+        arguments.extend(["--receipt", name_of(&receipt)]);
         told(&self.node, &arguments)
     }
 
@@ -110,7 +87,7 @@ impl Stage {
 
     fn audit_with(&self, status: i32) -> Value {
         let opened = self.path("opened");
-        self.ledger_with(status, &["audit", "--epoch", "0", "--receipts", text(&opened)])
+        self.ledger_with(status, &["audit", "--epoch", "0", "--receipts", name_of(&opened)])
     }
 
     /// When the home's receipts were issued, in milliseconds, newest first.
@@ -143,10 +120,10 @@ fn contribute(folder: &Path, node: &Path, words: &str) -> Vec<String> {
         fs::write(&texts, format!("Essay {number} begins. {part} And so it ends.")).unwrap();
         let manifest = folder.join(format!("essay-{number}.contribution"));
         let name = format!("Essay {number}");
-        let arguments = ["contribute", "dataset", text(&texts), "--name", &name];
-        let signed = [&arguments[..], &["--licence", "CC-BY-4.0", "--out", text(&manifest)]];
+        let arguments = ["contribute", "dataset", name_of(&texts), "--name", &name];
+        let signed = [&arguments[..], &["--licence", "CC-BY-4.0", "--out", name_of(&manifest)]];
         let signed = told(&home, &signed.concat());
-        told(node, &["register", text(&manifest), "--texts", text(&texts)]);
+        told(node, &["register", name_of(&manifest), "--texts", name_of(&texts)]);
         signed["contributor"].as_str().unwrap().to_owned()
     };
     characters.chunks(len).take(3).enumerate().map(cut).collect()
@@ -189,14 +166,14 @@ fn what_answers_charge_reaches_those_whose_words_they_repeat_and_each_verifies_i
 fn verify_answer(stage: &Stage, name: &str) -> u128 {
     let answer = stage.ask(name);
     let receipt = stage.path("opened").join(format!("{name}.receipt"));
-    assert_eq!(told(&stage.node, &["verify", text(&receipt)])["satisfied"], true);
+    assert_eq!(told(&stage.node, &["verify", name_of(&receipt)])["satisfied"], true);
     let proved = stage.path(&format!("{name}-proved"));
-    let traced = told(&stage.node, &["trace", text(&receipt), "--prove", text(&proved)]);
+    let traced = told(&stage.node, &["trace", name_of(&receipt), "--prove", name_of(&proved)]);
     for did in &stage.dids {
         let sources = traced["sources"].as_array().unwrap();
         assert!(sources.iter().any(|it| it["contributor"] == *did), "{did}: {traced}");
     }
-    let verified = told(&stage.node, &["verify", text(&proved)]);
+    let verified = told(&stage.node, &["verify", name_of(&proved)]);
     let is_shown = |it: &Value| it["code"] == "spans";
     assert!(verified["established"].as_array().unwrap().iter().any(is_shown), "{verified}");
     let amount = traced["price"]["amount"].as_u64().unwrap();
@@ -222,7 +199,7 @@ fn assert_nothing_is_posted_early(stage: &Stage, charged: u128) {
 /// Writes the record and the log's proof of it, as others get them.
 fn publish(stage: &Stage, closed: &Value) -> (PathBuf, PathBuf) {
     let (record, proof) = (stage.path("0.epoch"), stage.path("0.proof"));
-    stage.ledger(&["epoch", "show", "0", "--out", text(&record)]);
+    stage.ledger(&["epoch", "show", "0", "--out", name_of(&record)]);
     let digest = closed["record_digest"].as_str().unwrap();
     let shown = told(&stage.node, &["log", "proof", digest]);
     assert_eq!(shown["index"], closed["log_index"]);
@@ -232,7 +209,7 @@ fn publish(stage: &Stage, closed: &Value) -> (PathBuf, PathBuf) {
 
 fn state(stage: &Stage, did: &str) -> PathBuf {
     let path = stage.path(&format!("{}.earnings", &did[12..20]));
-    stage.ledger(&["statement", "--of", did, "--out", text(&path)]);
+    stage.ledger(&["statement", "--of", did, "--out", name_of(&path)]);
     path
 }
 
@@ -244,26 +221,26 @@ fn assert_statement_verifies_alone(
     proof: &Path,
 ) {
     let nowhere = stage.path("no-home");
-    let verify = ["ledger", "verify", text(path), "--key", &stage.key];
+    let verify = ["ledger", "verify", name_of(path), "--key", &stage.key];
     let alone = told(&nowhere, &verify);
     assert_eq!((&alone["account"], &alone["satisfied"]), (&Value::from(did), &Value::Bool(true)));
     assert!(number(&alone["amount"]) > 0);
     assert_eq!(alone["established"].as_array().unwrap().len(), 2);
-    let logged = ["--record", text(record), "--proof", text(proof), "--log", &stage.log];
+    let logged = ["--record", name_of(record), "--proof", name_of(proof), "--log", &stage.log];
     let logged = told(&nowhere, &[&verify[..], &logged].concat());
     assert_eq!(logged["established"].as_array().unwrap().len(), 4);
     assert!(!nowhere.exists(), "to verify takes no home");
 
     let other = told(&stage.path("contributor-0"), &["key"]);
     let other = other["receipt"]["public_key"].as_str().unwrap().to_owned();
-    let foreign = ["ledger", "verify", text(path), "--key", &other];
+    let foreign = ["ledger", "verify", name_of(path), "--key", &other];
     assert_eq!(told_with(1, &nowhere, &foreign)["satisfied"], false);
     let mut bytes = fs::read(path).unwrap();
     let last = bytes.len() - 70;
     bytes[last] ^= 1;
     let changed = stage.path("changed.earnings");
     fs::write(&changed, &bytes).unwrap();
-    let changed = run(&nowhere, &["ledger", "verify", text(&changed), "--key", &stage.key]);
+    let changed = tally(&nowhere, &["ledger", "verify", name_of(&changed), "--key", &stage.key]);
     assert_ne!(changed.status.code(), Some(0));
 }
 
@@ -288,7 +265,8 @@ fn an_audit_names_receipts_that_were_left_out_and_those_that_nobody_opened() {
     let unopened = stage.ask("unopened");
     let whole = stage.path("opened").join("unopened.receipt");
     let bare = stage.path("bare.receipt");
-    let arguments = ["receipt", "export", text(&whole), "--reveal", "none", "--out", text(&bare)];
+    let arguments =
+        ["receipt", "export", name_of(&whole), "--reveal", "none", "--out", name_of(&bare)];
     told(&stage.node, &arguments);
     stage.ledger(&["epoch", "close", "--now", &stage.later()]);
 

@@ -4,8 +4,49 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
+
+use serde_json::Value;
+
+/// Runs a command to its end.
+pub(crate) fn tally(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tally"))
+        .args(arguments)
+        .env("TALLY_HOME", home)
+        .env_remove("TALLY_KERNELS")
+        .output()
+        .unwrap()
+}
+
+/// What a command said on stdout.
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command said on stderr.
+pub(crate) fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What a command said in JSON.
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The JSON of a command, which must succeed.
+pub(crate) fn told(home: &Path, arguments: &[&str]) -> Value {
+    told_with(0, home, arguments)
+}
+
+/// The JSON of a command, which must end with this status.
+pub(crate) fn told_with(status: i32, home: &Path, arguments: &[&str]) -> Value {
+    let output = tally(home, &[arguments, &["--json"]].concat());
+    let (complaint, said) = (complaint(&output), text(&output));
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {complaint}{said}");
+    json(&output)
+}
 
 /// A running `tally` that is ended when the test ends, and the address it listens on.
 pub(crate) struct Running {

@@ -1,35 +1,16 @@
 //! Answers from texts as a person gets them: added, asked, cited, paid, explained and replayed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod encoder;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
 use serde_json::Value;
 
-fn tally(home: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tally"))
-        .args(arguments)
-        .env("TALLY_HOME", home)
-        .env_remove("TALLY_KERNELS")
-        .output()
-        .unwrap()
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What a command that succeeds says in JSON.
-fn told(home: &Path, arguments: &[&str]) -> Value {
-    let output = tally(home, &[arguments, &["--json"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", complaint(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::{
+    common::{complaint, tally, told},
+    encoder,
+};
 
 const LOCKS: &str =
     "A lock keeps others out of a table.\n\nA transaction holds its lock until it ends.\n";

@@ -1,0 +1,12 @@
+//! The program as people and programs use it: commands, exit statuses, what is on stdout.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod answering;
+mod common;
+mod contributing;
+mod encoder;
+mod hostile;
+mod keeping;
+mod ledger;
+mod rag;
+mod teaching;
