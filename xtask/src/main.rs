@@ -31,6 +31,7 @@ mod layers;
 mod ledger;
 mod outliers;
 mod perplexity;
+mod process;
 mod python;
 mod repo;
 mod rust;

@@ -221,12 +221,19 @@ pub(crate) enum Command {
 pub(crate) struct Ask {
     /// The question; `-` reads it from stdin
     pub(crate) prompt: String,
-    /// Model by name or root
-    #[arg(long, default_value = "default")]
-    pub(crate) model: String,
     /// Instruction that goes before the question
     #[arg(long)]
     pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
+}
+
+/// How an answer is made, and where its receipt goes.
+#[derive(Debug, Args)]
+pub(crate) struct Answering {
+    /// Model by name or root
+    #[arg(long, default_value = "default")]
+    pub(crate) model: String,
     /// Also write the receipt, with all its openings, to this file; the home's receipts/ has it anyway
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,

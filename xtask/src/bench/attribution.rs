@@ -2,7 +2,6 @@
 //! and proofs; counts and owners of both must be equal.
 #![expect(clippy::cast_precision_loss, reason = "times are printed with a few digits")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,10 +14,9 @@ use tally_core::cbor::Cbor as _;
 use tally_core::philox::block;
 use tally_core::trace::{Claim, PROOF_BYTES_MAX, TraceProof, verify_spans};
 
+use crate::process::{memory_peak_bytes, processor_ticks};
 use crate::python;
 use crate::repo::Repo;
-
-use super::machine::processor_ticks;
 
 mod peer;
 mod texts;
@@ -120,12 +118,9 @@ fn bench_build(texts: &Texts, folder: &Path) -> Result<(Index, Duration)> {
     // It is told first that nothing is done, and then that the suffixes are sorted.
     row("build, of it sorting, s", marks.get(1).copied().unwrap_or_default().as_secs_f64(), None);
     row("build, processor time, s", processor_seconds()? - used, None);
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let peak_kib: f64 = peak.trim().trim_end_matches("kB").trim().parse().unwrap_or_default();
     row(
         "memory while building, two copies of the text included, bytes per byte",
-        peak_kib * 1_024.0 / texts.bytes as f64,
+        memory_peak_bytes("self")? as f64 / texts.bytes as f64,
         None,
     );
     let (started, used) = (Instant::now(), processor_seconds()?);

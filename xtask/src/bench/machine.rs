@@ -5,7 +5,6 @@ use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
 use tally_engine::Kernels;
 
 /// Bytes that each thread reads: far more than any cache holds for itself.
@@ -58,23 +57,4 @@ pub(crate) fn byte_rate(kernels: Kernels, threads: usize) -> f64 {
         all.into_iter().filter_map(|thread| thread.join().ok()).sum()
     });
     2.0 * products as f64 / started.elapsed().as_secs_f64() / 1e9
-}
-
-/// Processor time that a process has taken, in hundredths of a second; `self` is this one.
-pub(crate) fn processor_ticks(process: &str) -> Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The program's name, in brackets, may hold spaces; user and system time are fields 14 and 15
-    // of proc(5), of which two stand before the rest.
-    let (_, fields) = stat.rsplit_once(')').context("the system tells nothing of the process")?;
-    let field = |at: usize| -> Result<u64> {
-        Ok(fields.split_whitespace().nth(at).context("a field is missing")?.parse()?)
-    };
-    Ok(field(11)? + field(12)?)
-}
-
-/// Processor time, in hundredths of a second, that this process takes in one second of waiting.
-pub(crate) fn idle_ticks() -> Result<u64> {
-    let before = processor_ticks("self")?;
-    thread::sleep(Duration::from_secs(1));
-    Ok(processor_ticks("self")? - before)
 }

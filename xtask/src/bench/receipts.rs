@@ -40,8 +40,8 @@ use tally_server::{Metrics, ModelSource, World, http, listen};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::machine::processor_ticks;
 use crate::identical::MODEL;
+use crate::process::processor_ticks;
 use crate::repo::Repo;
 
 /// Tokens of each prompt.

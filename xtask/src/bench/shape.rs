@@ -16,6 +16,7 @@ use tally_engine::{Engine, Kernels, Model, Span, Wanted, import};
 
 use super::llama::{self, Llama};
 use super::machine;
+use crate::process::idle_ticks;
 use crate::repo::Repo;
 
 /// Tokens of a prompt that are computed in one pass.
@@ -190,10 +191,7 @@ fn compare(
                 }
             }
             if act == "decode" && threads == 2 {
-                eprintln!(
-                    "idle engine: {} ms of processor time a second",
-                    10 * machine::idle_ticks()?
-                );
+                eprintln!("idle engine: {} ms of processor time a second", 10 * idle_ticks()?);
             }
             println!(
                 "| {label} | {act} {count} | {threads} | {:.1} tokens/s | {:.1} tokens/s | {:.2} |",

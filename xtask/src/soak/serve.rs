@@ -15,14 +15,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::clients::PYTHON;
+use crate::process::memory_now_bytes;
 use crate::python;
 use crate::repo::{Repo, stdout};
 use crate::tally::Tally;
 
 const LOAD: &str = "xtask/python/load.py";
-/// How much more memory the last quarter of a run may take than the second, in thousandths and KiB.
+/// How much more memory the last quarter of a run may take than the second, in thousandths and bytes.
 const GROWTH_PER_MILLE_MAX: u64 = 1_100;
-const GROWTH_KIB_MAX: u64 = 32 << 10;
+const GROWTH_BYTES_MAX: u64 = 32 << 20;
 /// Clients of a node that is killed.
 const KILLED_CLIENTS: &str = "50";
 
@@ -53,19 +54,16 @@ pub(super) fn load(repo: &Repo, seconds: u64, clients: u32) -> Result<String> {
         "{}, {} receipts, {count} of them verified and replayed, memory {} MiB then {} MiB",
         told["counts"],
         told["receipts"],
-        early >> 10,
-        late >> 10
+        early >> 20,
+        late >> 20
     ))
 }
 
-/// Resident memory of a process in KiB, twice a second.
+/// Resident memory of a process in bytes, twice a second.
 fn watch_memory(process: u32, is_done: &AtomicBool) -> Result<Vec<u64>> {
     let mut samples = vec![];
     while !is_done.load(Ordering::Relaxed) {
-        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        samples.push(size.context("the system tells no resident memory")?.trim().parse()?);
+        samples.push(memory_now_bytes(&process.to_string())?);
         std::thread::sleep(Duration::from_millis(500));
     }
     Ok(samples)
@@ -77,8 +75,8 @@ fn flat(samples: &[u64]) -> Result<(u64, u64)> {
     ensure!(quarter > 0, "the run is too short to tell whether memory is flat");
     let mean = |part: &[u64]| part.iter().sum::<u64>() / part.len() as u64;
     let (early, late) = (mean(&samples[quarter..2 * quarter]), mean(&samples[3 * quarter..]));
-    let limit = early * GROWTH_PER_MILLE_MAX / 1000 + GROWTH_KIB_MAX;
-    ensure!(late <= limit, "memory grows: {early} KiB, later {late} KiB");
+    let limit = early * GROWTH_PER_MILLE_MAX / 1000 + GROWTH_BYTES_MAX;
+    ensure!(late <= limit, "memory grows: {early} bytes, later {late} bytes");
     Ok((early, late))
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Sampling;
+use super::Answering;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rag {
@@ -57,26 +57,14 @@ pub(crate) struct RagAdd {
 pub(crate) struct RagAsk {
     /// The question; `-` reads it from stdin
     pub(crate) question: String,
-    /// Model by name or root
-    #[arg(long, default_value = "default")]
-    pub(crate) model: String,
     /// Only these passages, by name; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Vec<String>,
     /// Most passages to answer from; fewer if they do not fit the model's context
     #[arg(long, default_value_t = 4, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) top: u16,
-    /// Also write the receipt, with all its openings, to this file; the home's receipts/ has it anyway
-    #[arg(long, value_name = "FILE")]
-    pub(crate) receipt: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) sampling: Sampling,
-    /// Also write the request body to this file, for `tally verify --request`
-    #[arg(long, value_name = "FILE")]
-    pub(crate) request_out: Option<PathBuf>,
-    /// Your nonce, 8 to 64 bytes in hexadecimal [default: 16 random bytes]
-    #[arg(long, value_name = "HEX")]
-    pub(crate) nonce: Option<String>,
+    pub(crate) answering: Answering,
 }
 
 #[derive(Debug, Args)]

@@ -28,26 +28,26 @@ use crate::{
     output::Output,
     receipt_file::ReceiptFile,
     receipts,
-    request::ChatRequest,
+    request::{ChatRequest, Turn},
 };
 
 const PROMPT_BYTES_MAX: u64 = 4 << 20;
 
 pub(crate) fn run(args: &args::Ask, context: &Context) -> Result<Verdict> {
     let home = context.open_home()?;
-    let nonce = nonce_of(args.nonce.as_deref())?;
-    let (engine, language) = answering(&home, &args.model, context)?;
+    let how = &args.answering;
+    let nonce = nonce_of(how.nonce.as_deref())?;
+    let (engine, language) = answering(&home, &how.model, context)?;
     let prompt = read_prompt(&args.prompt)?;
     ensure!(!prompt.trim().is_empty(), "the question is empty");
-    let request = request_of(args, &engine, &prompt);
+    let request = request_of(how, &engine, conversation(args.system.as_deref(), &prompt), None);
     let asking = Asking {
         home: &home,
         engine: &engine,
         language: &language,
         request: &request,
         nonce: &nonce,
-        receipt: args.receipt.as_deref(),
-        request_out: args.request_out.as_deref(),
+        how,
     };
     let (answered, path) = asking.answer(&|_| vec![], context)?;
     context.output.json(&told(&answered, &nonce, &path))?;
@@ -85,8 +85,7 @@ pub(super) struct Asking<'a> {
     pub(super) language: &'a Language,
     pub(super) request: &'a ChatRequest,
     pub(super) nonce: &'a [u8],
-    pub(super) receipt: Option<&'a Path>,
-    pub(super) request_out: Option<&'a Path>,
+    pub(super) how: &'a args::Answering,
 }
 
 impl Asking<'_> {
@@ -99,10 +98,11 @@ impl Asking<'_> {
         let home = self.home;
         node::load_or_create_policy(home, models::load_default()?.root())?;
         // A place that cannot be written shows now, before anything is computed and logged.
-        let wanted = self.receipt.map(ReceiptFile::prepare_new).transpose()?;
-        if let Some(path) = self.request_out {
+        let receipt = self.how.receipt.as_deref();
+        let wanted = receipt.map(ReceiptFile::prepare_new).transpose()?;
+        if let Some(path) = self.how.request_out.as_deref() {
             ensure!(
-                self.receipt != Some(path),
+                receipt != Some(path),
                 "receipt and request cannot both be written to {}",
                 path.display()
             );
@@ -197,16 +197,22 @@ pub(super) fn kernels(name: &str) -> Result<Kernels> {
     Ok(if name == "detect" { Kernels::detect() } else { Kernels::named(name)? })
 }
 
-fn request_of(args: &args::Ask, engine: &Engine, prompt: &str) -> ChatRequest {
+/// The request for an answer in a conversation.
+pub(super) fn request_of(
+    how: &args::Answering,
+    engine: &Engine,
+    messages: Vec<Turn>,
+    user: Option<String>,
+) -> ChatRequest {
     ChatRequest {
         model: engine.model().root().to_string(),
-        messages: conversation(args.system.as_deref(), prompt),
-        max_tokens: args.sampling.max_tokens,
-        temperature: args.sampling.temperature,
-        top_p: args.sampling.top_p,
-        top_k: args.sampling.top_k,
-        seed: args.sampling.seed,
-        user: None,
+        messages,
+        max_tokens: how.sampling.max_tokens,
+        temperature: how.sampling.temperature,
+        top_p: how.sampling.top_p,
+        top_k: how.sampling.top_k,
+        seed: how.sampling.seed,
+        user,
     }
 }
 

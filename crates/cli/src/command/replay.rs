@@ -60,14 +60,7 @@ pub(crate) fn run(args: &args::Replay, context: &Context) -> Result<Verdict> {
     let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
     let opened = match open(&bytes) {
         Ok(opened) => opened,
-        Err(rejection) => {
-            context.output.json(&verify::rejection_json(&rejection))?;
-            verify::show_rejection(&rejection, context.output)?;
-            return Ok(match rejection.is_unreadable() {
-                true => Verdict::Unreadable,
-                false => Verdict::NotSatisfied,
-            });
-        }
+        Err(rejection) => return verify::tell_rejection(&rejection, context.output),
     };
     let receipt = opened.receipt();
     require_arithmetic(receipt)?;

@@ -41,13 +41,7 @@ pub(crate) fn run(args: &args::Verify, context: &Context) -> Result<Verdict> {
             show_verified(&verified, context.output)?;
             Ok(Verdict::Satisfied)
         }
-        Err(rejection) => {
-            show_rejection(&rejection, context.output)?;
-            Ok(match rejection.is_unreadable() {
-                true => Verdict::Unreadable,
-                false => Verdict::NotSatisfied,
-            })
-        }
+        Err(rejection) => show_rejection(&rejection, context.output),
     }
 }
 
@@ -78,8 +72,14 @@ pub(super) fn show_verified(verified: &Verified<Receipt>, output: Output) -> Res
     Ok(())
 }
 
+/// Tells, as JSON and for people, that a receipt cannot be used.
+pub(super) fn tell_rejection(rejection: &Rejection, output: Output) -> Result<Verdict> {
+    output.json(&rejection_json(rejection))?;
+    show_rejection(rejection, output)
+}
+
 /// Prints a reasoned no.
-pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()> {
+fn show_rejection(rejection: &Rejection, output: Output) -> Result<Verdict> {
     let headline = headline(rejection);
     output.line(&output.paint(Colour::Red, headline))?;
     output.line(&format!("  {}: {}", rejection.code(), quoted(&rejection.to_string())))?;
@@ -87,7 +87,10 @@ pub(super) fn show_rejection(rejection: &Rejection, output: Output) -> Result<()
         output.line("")?;
         output.line(&format!("hint: {hint}"))?;
     }
-    Ok(())
+    Ok(match rejection.is_unreadable() {
+        true => Verdict::Unreadable,
+        false => Verdict::NotSatisfied,
+    })
 }
 
 /// What kind of a no it is: the file is at fault, the trust, or what it is compared with.
@@ -122,7 +125,7 @@ pub(super) fn verified_json(verified: &Verified<Receipt>) -> Value {
     })
 }
 
-pub(super) fn rejection_json(rejection: &Rejection) -> Value {
+fn rejection_json(rejection: &Rejection) -> Value {
     json!({
         "satisfied": false,
         "unreadable": rejection.is_unreadable(),

@@ -18,7 +18,6 @@ use crate::{
     home::Home,
     output::{Output, quoted},
     rag::{Prompt, Quoted, one_line},
-    request::ChatRequest,
 };
 
 /// How many of the nearest are tried for each passage wanted: those that do not fit are passed over.
@@ -34,21 +33,22 @@ struct Found {
 
 pub(super) fn run(args: &args::RagAsk, context: &Context) -> Result<Verdict> {
     let home = context.open_home()?;
-    let nonce = plain::nonce_of(args.nonce.as_deref())?;
+    let how = &args.answering;
+    let nonce = plain::nonce_of(how.nonce.as_deref())?;
     let question = plain::read_prompt(&args.question)?;
     ensure!(!question.trim().is_empty(), "the question is empty");
     let all = passages_of(args, &home)?;
-    let (engine, language) = plain::answering(&home, &args.model, context)?;
+    let (engine, language) = plain::answering(&home, &how.model, context)?;
     let found = find(args, &question, &all, &home, (&engine, &language), context)?;
-    let request = request_of(args, &engine, &found.prompt);
+    let (turns, label) = (found.prompt.turns(), found.prompt.label());
+    let request = plain::request_of(how, &engine, turns, Some(label));
     let asking = plain::Asking {
         home: &home,
         engine: &engine,
         language: &language,
         request: &request,
         nonce: &nonce,
-        receipt: args.receipt.as_deref(),
-        request_out: args.request_out.as_deref(),
+        how,
     };
     let datasets = std::cell::RefCell::new(vec![]);
     let retrieved = |attributor: &Attributor| {
@@ -128,7 +128,7 @@ fn find(
         left_out: 0,
     };
     let room = (engine.model().context_len() as usize)
-        .saturating_sub(usize::try_from(args.sampling.max_tokens)?);
+        .saturating_sub(usize::try_from(args.answering.sampling.max_tokens)?);
     let mut passed_over = 0;
     for (place, it) in near {
         let (passage, document, text) =
@@ -162,22 +162,9 @@ fn find(
         !found.scores.is_empty(),
         "none of the nearest passages fits: the model's context has {} tokens, the answer may take {}\n\nhint: a smaller `--max-tokens`, or texts added again with a smaller `--passage-bytes`",
         engine.model().context_len(),
-        args.sampling.max_tokens
+        args.answering.sampling.max_tokens
     );
     Ok(found)
-}
-
-fn request_of(args: &args::RagAsk, engine: &Engine, prompt: &Prompt) -> ChatRequest {
-    ChatRequest {
-        model: engine.model().root().to_string(),
-        messages: prompt.turns(),
-        max_tokens: args.sampling.max_tokens,
-        temperature: args.sampling.temperature,
-        top_p: args.sampling.top_p,
-        top_k: args.sampling.top_k,
-        seed: args.sampling.seed,
-        user: Some(prompt.label()),
-    }
 }
 
 /// The dataset of each passage: the first that was registered with its document.

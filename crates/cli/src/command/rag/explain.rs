@@ -44,14 +44,7 @@ pub(super) fn run(args: &args::RagExplain, context: &Context) -> Result<Verdict>
     let bytes = receipts::read(&receipts::find(&args.receipt, context)?)?;
     let opened = match open(&bytes) {
         Ok(opened) => opened,
-        Err(rejection) => {
-            context.output.json(&verify::rejection_json(&rejection))?;
-            verify::show_rejection(&rejection, context.output)?;
-            return Ok(match rejection.is_unreadable() {
-                true => Verdict::Unreadable,
-                false => Verdict::NotSatisfied,
-            });
-        }
+        Err(rejection) => return verify::tell_rejection(&rejection, context.output),
     };
     let receipt = opened.receipt();
     replay::require_arithmetic(receipt)?;
