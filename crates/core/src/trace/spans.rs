@@ -232,6 +232,8 @@ struct Windows {
     from: Vec<From>,
     /// Whether each holds the byte that ends documents, so that no document holds it.
     is_barred: Vec<bool>,
+    /// How many further shards can say something of: without the byte, and nowhere so far.
+    open: usize,
 }
 
 impl Windows {
@@ -253,11 +255,18 @@ impl Windows {
             is_barred.push(last_separator.is_some_and(|at| at >= start));
         }
         let from = vec![NOWHERE; is_barred.len()];
-        Self { window_bytes: claim.window_bytes, from, is_barred }
+        let open = is_barred.iter().filter(|is_barred| !**is_barred).count();
+        Self { window_bytes: claim.window_bytes, from, is_barred, open }
     }
 
     /// Takes what is known of one shard, after those before it.
+    ///
+    /// A section names many shards in few bytes, and evidence holds many proofs: where no window is
+    /// open there is nothing to go through.
     fn narrow(&mut self, shard: u32, bounds: Bounds) {
+        if self.open == 0 {
+            return;
+        }
         let known = greatest(self.from.len(), bounds);
         for ((from, is_barred), bound) in self.from.iter_mut().zip(&self.is_barred).zip(known) {
             if *from == NOWHERE && !is_barred {
@@ -266,6 +275,9 @@ impl Windows {
                     Some(Bound::From(position)) => (shard, position),
                     None => (shard, 0),
                 };
+                if *from != NOWHERE {
+                    self.open = self.open.saturating_sub(1);
+                }
             }
         }
     }

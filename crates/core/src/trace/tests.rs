@@ -181,3 +181,19 @@ fn any_leaves_of_any_small_tree_lead_to_its_root() {
         }
     }
 }
+
+#[test]
+fn shards_of_which_no_window_can_be_are_passed_over() {
+    // A section names 64 roots in little more than two kilobytes, and nothing has to be shown here.
+    let output = vec![SEPARATOR; OUTPUT_BYTES_MAX as usize];
+    let roots = vec![Digest::of_content(b"any root"); SHARD_COUNT_MAX as usize];
+    let spans = [Span { start: 0, end: OUTPUT_BYTES_MAX, owner: None }];
+    let claim = Claim { output: &output, window_bytes: 32, roots: &roots, spans: &spans };
+    assert_eq!(verify_spans(&claim, &TraceProof::default()), Ok(BTreeMap::new()));
+    // One window without the byte is open, and its bytes are not shown to be nobody's.
+    let open = [vec![SEPARATOR; 32], vec![b'a'; 32], vec![SEPARATOR; 32]].concat();
+    let spans = [Span { start: 0, end: 96, owner: None }];
+    let claim = Claim { output: &open, window_bytes: 32, roots: &roots, spans: &spans };
+    let refused = verify_spans(&claim, &TraceProof::default());
+    assert_eq!(refused, Err(TraceError::ResidualOwned { at: 32, shard: 0 }));
+}
