@@ -147,6 +147,11 @@ fn money(traced: &Traced) -> String {
     )
 }
 
+/// Whether a character turns around what stands beside it: a name could then be read as another.
+const fn is_turning(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text as HTML, in an element or a quoted attribute.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
@@ -158,8 +163,23 @@ fn escaped(text: &str) -> String {
             '"' => html += "&quot;",
             '\'' => html += "&#39;",
             c if c.is_control() && c != '\n' && c != '\t' => html.push('\u{fffd}'),
+            c if is_turning(c) => html.push('\u{fffd}'),
             c => html.push(c),
         }
     }
     html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_neither_markup_nor_turns_anything_around() {
+        assert_eq!(escaped("<a b=\"c\">&'"), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;");
+        assert_eq!(escaped("a\u{1b}b\nc\td"), "a\u{fffd}b\nc\td");
+        assert_eq!(escaped("MIT\u{202e})0-1CC("), "MIT\u{fffd})0-1CC(");
+        assert_eq!(escaped("a\u{2066}b\u{2069}"), "a\u{fffd}b\u{fffd}");
+        assert_eq!(escaped("\u{200f}é"), "\u{200f}é");
+    }
 }
