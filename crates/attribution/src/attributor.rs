@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tally_core::{
     Digest,
     attribution::{
-        AllocationError, Bound, CONTRIBUTIONS_MAX, Context, Owner, Role, SHARDS_MAX, Section,
-        Shard, Span, SplitPolicy,
+        AllocationError, Bound, CONTRIBUTIONS_MAX, Context, Owner, Role, SHARDS_MAX, SPANS_MAX,
+        Section, Shard, Span, SplitPolicy,
     },
     contribution::ContributionKind,
     receipt::SignedStatement,
@@ -15,6 +15,7 @@ use tally_core::{
 use thiserror::Error;
 
 use crate::{
+    dataset::documents_root,
     index::{Index, Shards},
     ownership::Ownership,
     registry::{Registered, Registry},
@@ -49,6 +50,20 @@ pub enum AttributeError {
         /// The dataset's manifest.
         manifest: Digest,
     },
+    /// An index has other documents of a dataset than those that were registered.
+    #[error(
+        "index {root} has documents with root {found} for contribution {manifest}, which names {expected}"
+    )]
+    Documents {
+        /// The index.
+        root: Digest,
+        /// The dataset's manifest.
+        manifest: Digest,
+        /// The documents' root that the manifest names.
+        expected: Digest,
+        /// The root of the documents that the index has.
+        found: Digest,
+    },
     /// The split cannot be computed.
     #[error(transparent)]
     Allocation(#[from] AllocationError),
@@ -60,7 +75,7 @@ pub struct Attributor {
     policy: SplitPolicy,
     registry: Registry,
     indices: Vec<Index>,
-    /// Of each index, the manifests of the first who say that they built it.
+    /// Of each index, the manifests of those who are named as its builders.
     builders: Vec<Vec<Digest>>,
 }
 
@@ -106,7 +121,7 @@ impl Attributor {
     /// Takes what a node knows; the indices stand in the order of registration.
     ///
     /// # Errors
-    /// If an index is of what is not registered, or out of order.
+    /// If an index is of what is not registered or of other documents, or out of order.
     pub fn new(
         policy: SplitPolicy,
         registry: Registry,
@@ -118,6 +133,7 @@ impl Attributor {
         let mut last = None;
         for index in &indices {
             let root = index.root();
+            let mut documents = documents_of(index);
             for manifest in &index.shard().contributions {
                 let manifest = *manifest;
                 let Some(registered) = registry.get(&manifest) else {
@@ -127,15 +143,14 @@ impl Attributor {
                     return Err(AttributeError::Order { root, manifest });
                 }
                 last = Some(registered.log_index);
+                let expected = registered.contribution.subject;
+                let found = documents_root(documents.next().unwrap_or_default());
+                if expected != found {
+                    return Err(AttributeError::Documents { root, manifest, expected, found });
+                }
             }
         }
-        // However many say that they built an index, half of a section's places are for others.
-        let builders_max = CONTRIBUTIONS_MAX / 2 / (indices.len() as u64).max(1);
-        let built_by = |index: &Index| {
-            let built = registry.of_subject(ContributionKind::Index, index.root());
-            (0..builders_max).zip(built).map(|(_, it)| it.manifest).collect()
-        };
-        let builders = indices.iter().map(built_by).collect();
+        let builders = builders_of(&registry, &indices);
         Ok(Self { policy, registry, indices, builders })
     }
 
@@ -165,8 +180,8 @@ impl Attributor {
 
     /// Makes the section of one answer.
     ///
-    /// An output that is too long to be traced, or that repeats the texts of more contributions than
-    /// a section can name, is traced in no index, which the section says.
+    /// An output that is too long to be traced, or that repeats the texts of more contributions or in
+    /// more pieces than a section can name, is traced in no index, which the section says.
     ///
     /// # Errors
     /// If the split cannot be computed.
@@ -190,6 +205,9 @@ impl Attributor {
         indices: &[Index],
     ) -> Result<Option<Section>, AttributeError> {
         let traced = Ownership::of(answered.output, self.policy.window.into(), &Shards(indices));
+        if traced.spans.len() as u64 > SPANS_MAX {
+            return Ok(None);
+        }
         let roles = self.roles(answered);
         let owner_of = |shard: u32, document: u32| -> Option<Digest> {
             let index = indices.get(shard as usize)?;
@@ -282,6 +300,41 @@ impl Attributor {
     }
 }
 
+/// The digests of an index's documents, one list for each of its contributions.
+fn documents_of(index: &Index) -> impl Iterator<Item = Vec<Digest>> {
+    let mut documents = vec![vec![]; index.shard().contributions.len()];
+    for document in index.documents() {
+        if let Some(own) = documents.get_mut(document.contribution as usize) {
+            own.push(document.digest);
+        }
+    }
+    documents.into_iter()
+}
+
+/// Of each index the first who say that they built it, as far as they and all that they name as
+/// parents have room.
+///
+/// Half of a section's places are for others, however many say that they built an index and however
+/// long their lineages are: whoever registers an index must not keep answers from being traced.
+fn builders_of(registry: &Registry, indices: &[Index]) -> Vec<Vec<Digest>> {
+    let places_max = CONTRIBUTIONS_MAX / 2 / (indices.len() as u64).max(1);
+    let builders_of = |index: &Index| {
+        let mut builders: Vec<Digest> = vec![];
+        let built = registry.of_subject(ContributionKind::Index, index.root());
+        for (_, it) in (0..places_max).zip(built) {
+            let named = builders.iter().copied().chain([it.manifest]);
+            if registry.with_ancestors(named).len() as u64 <= places_max {
+                builders.push(it.manifest);
+            }
+        }
+        builders
+    };
+    indices.iter().map(builders_of).collect()
+}
+
 fn pair(registered: &Registered) -> (SignedStatement, tally_core::contribution::Contribution) {
     (registered.signed.clone(), registered.contribution.clone())
 }
+
+#[cfg(test)]
+mod hostile;
