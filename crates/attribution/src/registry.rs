@@ -225,6 +225,24 @@ impl Registry {
         Ok(&self.all[place])
     }
 
+    /// The same contributions with one more at its place in the log, which need not be the last; says
+    /// how many stand before it.
+    fn with(
+        &self,
+        log_index: u64,
+        signed: &SignedStatement,
+    ) -> Result<(Self, usize), RegistryError> {
+        let place = self.all.partition_point(|it| it.log_index < log_index);
+        let (before, behind) = self.all.split_at(place);
+        let known = |it: &Registered| (it.log_index, it.signed.clone());
+        let all = before.iter().map(known).chain([(log_index, signed.clone())]);
+        let mut registry = Self::default();
+        for (log_index, signed) in all.chain(behind.iter().map(known)) {
+            registry.register(log_index, signed)?;
+        }
+        Ok((registry, place))
+    }
+
     /// All contributions in the order of registration.
     #[must_use]
     pub fn all(&self) -> &[Registered] {

@@ -99,6 +99,9 @@ impl RegistryFolder {
 
     /// Registers a contribution that a log has taken at this place; it is durable when this returns.
     ///
+    /// The place may be before the last that is registered: whoever logged a contribution and was cut
+    /// short registers it later, and it stands where the log has it.
+    ///
     /// # Errors
     /// If it cannot be registered or written; then it is not.
     pub fn register(
@@ -109,10 +112,21 @@ impl RegistryFolder {
         let path = self.path.join(name(log_index, &signed.digest()));
         let refused = |cause| FolderError::Registry { path: path.clone(), cause };
         self.registry.require(&signed).map_err(refused)?;
+        let is_next = self.registry.all().last().is_none_or(|last| last.log_index < log_index);
+        let moved = match is_next {
+            true => None,
+            false => Some(self.registry.with(log_index, &signed).map_err(refused)?),
+        };
         fs::create_dir_all(&self.path)
             .and_then(|()| write_durably(&path, &signed.encode()))
             .map_err(|cause| FolderError::File { path: path.clone(), cause })?;
-        self.registry.register(log_index, signed).map_err(refused)
+        match moved {
+            None => self.registry.register(log_index, signed).map_err(refused),
+            Some((registry, place)) => {
+                self.registry = registry;
+                Ok(&self.registry.all()[place])
+            }
+        }
     }
 }
 

@@ -139,3 +139,40 @@ fn a_folder_keeps_what_is_registered_and_says_which_file_is_wrong() {
         Err(FolderError::Registry { cause: RegistryError::Parent { .. }, .. })
     ));
 }
+
+#[test]
+fn what_was_logged_and_cut_short_is_registered_later_where_the_log_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry");
+    let mut kept = RegistryFolder::open(&path).unwrap();
+    let book = kept.register(4, signed(1, "book", &[])).unwrap().manifest;
+    kept.register(9, signed(2, "pages", &[(book, 100)])).unwrap();
+    // Entry 6 was logged, and the power went before its file was written.
+    let late = kept.register(6, signed(3, "book", &[])).unwrap().manifest;
+    let again = RegistryFolder::open(&path).unwrap();
+    assert_eq!(again.registry().all(), kept.registry().all());
+    assert_eq!(again.registry().all()[1].manifest, late);
+    assert_eq!(again.registry().get(&late), Some(&kept.registry().all()[1]));
+    let first = kept.registry().first(ContributionKind::Dataset, &Digest::of_content(b"book"));
+    assert_eq!(first.unwrap().manifest, book);
+}
+
+#[test]
+fn what_is_refused_at_its_place_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry");
+    let mut kept = RegistryFolder::open(&path).unwrap();
+    let book = kept.register(4, signed(1, "book", &[])).unwrap().manifest;
+    let taken = kept.register(4, signed(2, "other", &[])).unwrap_err();
+    assert!(
+        matches!(taken, FolderError::Registry { cause: RegistryError::Order { .. }, .. }),
+        "{taken}"
+    );
+    let orphan = kept.register(3, signed(2, "pages", &[(book, 100)])).unwrap_err();
+    assert!(
+        matches!(orphan, FolderError::Registry { cause: RegistryError::Parent { .. }, .. }),
+        "{orphan}"
+    );
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+    assert_eq!(RegistryFolder::open(&path).unwrap().registry().all(), kept.registry().all());
+}
