@@ -40,6 +40,16 @@ pub enum IndexError {
         /// Where it lies.
         found: u64,
     },
+    /// A section is said to be larger than the file.
+    #[error("section {section} has {found} bytes, the file has {limit}")]
+    SectionBeyond {
+        /// The section's number.
+        section: usize,
+        /// Bytes of the file.
+        limit: u64,
+        /// What the head says.
+        found: u64,
+    },
     /// A section has another size than the shard demands.
     #[error("section {section} has {found} bytes, the shard demands {expected}")]
     SectionSize {

@@ -124,6 +124,13 @@ impl Layout {
         let (table, _) = file[TABLE_START..HEAD_BYTES].as_chunks::<8>();
         let number = |at: usize| u64::from_le_bytes(table[at]);
         let sizes: [u64; SECTION_COUNT] = std::array::from_fn(|at| number(2 * at + 1));
+        // So no sum of sizes leaves 64 bits.
+        for (section, found) in sizes.into_iter().enumerate() {
+            let limit = file.len() as u64;
+            if found > limit {
+                return Err(IndexError::SectionBeyond { section, limit, found });
+            }
+        }
         let (starts, end) = Self::of(sizes);
         for (section, expected) in starts.into_iter().enumerate() {
             let found = number(2 * section);

@@ -48,6 +48,22 @@ fn every_field_of_the_head_and_every_byte_between_sections_matters() {
 }
 
 #[test]
+fn sizes_whose_sum_leaves_64_bits_are_refused() {
+    let folder = Folder::new();
+    let index = folder.build(&[b"some text".to_vec(), b"and more of it".to_vec()]);
+    let file = std::fs::read(folder.path()).unwrap();
+    let names = index.range(file::Section::Names).start as u64;
+    // The third pair of the table, of start and size: names that end where counting begins anew.
+    let place = 16 + 2 * 16 + 8;
+    for size in [0_u64.wrapping_sub(names), u64::MAX, u64::MAX - 63, file.len() as u64 + 1] {
+        let mut changed = file.clone();
+        changed[place..place + 8].copy_from_slice(&size.to_le_bytes());
+        let error = opened(&changed).unwrap_err();
+        assert!(matches!(error, IndexError::SectionBeyond { section: 2, .. }), "{error}");
+    }
+}
+
+#[test]
 fn documents_that_do_not_divide_the_text_are_refused() {
     let folder = Folder::new();
     let index = folder.build(&[b"some text".to_vec(), b"and more of it".to_vec()]);
