@@ -5,7 +5,10 @@
 //! after a change. The file is the operator's; whoever can write it can rewrite all of it, and is
 //! found out by the commitments to the journal that epochs publish.
 
+use std::fs::OpenOptions;
 use std::ops::ControlFlow;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable};
@@ -62,7 +65,13 @@ impl EmbeddedBook {
     fn over(path: &Path, asset: &str) -> Result<Self, LedgerError> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        let book = Self { database: builder.create(path)?, asset: asset.to_owned() };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // It holds what everybody has earned, and the secrets of all epochs.
+        #[cfg(unix)]
+        options.mode(0o600);
+        let file = options.open(path).map_err(redb::StorageError::from)?;
+        let book = Self { database: builder.create_file(file)?, asset: asset.to_owned() };
         book.write(|_| Ok(()))?;
         Ok(book)
     }

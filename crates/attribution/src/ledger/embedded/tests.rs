@@ -52,6 +52,16 @@ fn tamper(book: &EmbeddedBook, hand: impl FnOnce(&mut BTreeMap<u64, Vec<u8>>)) {
     transaction.commit().unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn nobody_else_reads_a_book() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, _book) = book();
+    let mode = std::fs::metadata(folder.path().join("book")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[test]
 fn an_untouched_journal_verifies() {
     let (_folder, book) = book();
