@@ -25,6 +25,7 @@ mod verify;
 use std::{
     fs::File,
     io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -73,11 +74,11 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
     }
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file that is not there yet, which nobody else can read: it may hold a conversation.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     require_absent(path)?;
     let failed = || format!("cannot write {}", path.display());
-    let file = File::options().write(true).create_new(true).open(path);
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(bytes)).with_context(failed)
 }
 
@@ -98,4 +99,21 @@ fn parse_nonce(text: &str) -> Result<Vec<u8>> {
     let nonce = hex::decode(text).with_context(|| format!("nonce `{text}` is not hexadecimal"))?;
     ensure!((8..=64).contains(&nonce.len()), "nonce has {} bytes, expected 8 to 64", nonce.len());
     Ok(nonce)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_written_file_is_its_owners_and_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.html");
+        write_new(&path, b"words").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write_new(&path, b"other").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"words");
+    }
 }
