@@ -27,6 +27,7 @@ mod float;
 mod formats;
 mod fuzz;
 mod identical;
+mod laws;
 mod layers;
 mod ledger;
 mod outliers;
@@ -85,6 +86,8 @@ enum Gate {
     },
     /// Croissant and OpenSSF Model Signing against the official packages, in both directions
     Formats,
+    /// What holds of every split, output and book, and in how many random cases
+    Laws,
     /// A published sentence encoder, exact beside float
     Sentences,
     /// OpenAI's clients, LangChain's and schemathesis against a node and a proxy before it
@@ -194,6 +197,7 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Identical { this_build: true } => identical::run_this_build(repo),
         Gate::Architectures { make, seed } => architectures::run(repo, make, seed),
         Gate::Formats => formats::run_all(repo),
+        Gate::Laws => laws::run(repo),
         Gate::Sentences => sentences::run(repo),
         Gate::Clients { examples } => clients::run_all(repo, examples),
         Gate::Outliers { windows } => outliers::run(repo, windows),

@@ -133,6 +133,7 @@ mod tests {
     #[test]
     fn shares_add_up_and_each_is_its_exact_value_rounded() {
         let mut draw = Draw(0);
+        let mut cases = 0;
         for case in 0..10_000 {
             let count = 1 + draw.below(20);
             let mut weights: Vec<u64> =
@@ -147,12 +148,15 @@ mod tests {
                 let is_rounded = *share == exact / sum || *share == exact.div_ceil(sum);
                 assert!(is_rounded, "{share} of {amount} for {weight} of {sum}");
             }
+            cases += 1;
         }
+        std::println!("{cases} cases");
     }
 
     #[test]
     fn a_million_splits_of_all_sizes_lose_nothing_and_add_nothing() {
         let mut draw = Draw(1 << 24);
+        let mut cases = 0;
         for case in 0..1_000_000_u32 {
             let [a, b, c, sizes] = draw.words();
             let weights = [a, b, c].map(|weight| u64::from(weight >> (2 + sizes % 30)));
@@ -167,7 +171,9 @@ mod tests {
                 divided.map(|shares| shares.iter().sum()).ok(),
                 is_divisible.then_some(amount)
             );
+            cases += 1;
         }
+        std::println!("{cases} cases");
     }
 
     #[test]
@@ -207,6 +213,7 @@ mod tests {
     #[test]
     fn dividing_a_name_among_neighbours_gains_and_loses_nothing() {
         let mut draw = Draw(1 << 20);
+        let mut cases = 0;
         for case in 0..10_000 {
             let weights: Vec<u64> = (0..8).map(|_| u64::from(draw.below(1000)) + 1).collect();
             let amount = draw.amount();
@@ -219,7 +226,9 @@ mod tests {
             assert_eq!(parts[place] + parts[place + 1], whole[place]);
             assert_eq!(parts[..place], whole[..place]);
             assert_eq!(parts[place + 2..], whole[place + 1..]);
+            cases += 1;
         }
+        std::println!("{cases} cases");
     }
 
     #[test]

@@ -46,20 +46,43 @@ struct Case {
     own: usize,
 }
 
-fn cases() -> impl Iterator<Item = Case> {
-    (0..CASES).map(|number| {
-        let mut draw = Draw(number, 0);
-        let corpus: Vec<Vec<u8>> = (0..=draw.below(5)).map(|_| draw.text(30)).collect();
-        let mut output = draw.text(5);
-        for _ in 0..draw.below(4) {
-            let text = &corpus[draw.below(corpus.len())];
-            let start = draw.below(text.len() + 1);
-            output.extend(&text[start..start + draw.below(text.len() - start + 1)]);
-            output.extend(draw.text(3));
-        }
-        let (window, own) = (1 + draw.below(6), draw.below(corpus.len()));
-        Case { draw, corpus: Plain(corpus), output, window, own }
-    })
+/// Cases that are counted as they are drawn; `cargo xtask laws` reads the count.
+struct Cases(u32);
+
+impl Drop for Cases {
+    fn drop(&mut self) {
+        println!("{} cases", self.0);
+    }
+}
+
+impl Iterator for Cases {
+    type Item = Case;
+
+    fn next(&mut self) -> Option<Case> {
+        let number = self.0;
+        (number < CASES).then(|| {
+            self.0 += 1;
+            case(number)
+        })
+    }
+}
+
+fn cases() -> Cases {
+    Cases(0)
+}
+
+fn case(number: u32) -> Case {
+    let mut draw = Draw(number, 0);
+    let corpus: Vec<Vec<u8>> = (0..=draw.below(5)).map(|_| draw.text(30)).collect();
+    let mut output = draw.text(5);
+    for _ in 0..draw.below(4) {
+        let text = &corpus[draw.below(corpus.len())];
+        let start = draw.below(text.len() + 1);
+        output.extend(&text[start..start + draw.below(text.len() - start + 1)]);
+        output.extend(draw.text(3));
+    }
+    let (window, own) = (1 + draw.below(6), draw.below(corpus.len()));
+    Case { draw, corpus: Plain(corpus), output, window, own }
 }
 
 impl Case {

@@ -46,6 +46,7 @@ fn random_operations_give_the_answers_and_the_state_of_a_naive_book() {
     compare(&rebuilt, &model);
     println!("{}", audit_all(&book));
     println!("{OPERATIONS} operations, {} events", book.head().unwrap().count);
+    println!("{} cases", answers.values().sum::<u32>());
     answers.iter().for_each(|(kind, count)| println!("{count:6} {kind}"));
     assert!(answers.len() >= 20, "too few kinds of answers: {answers:?}");
 }
