@@ -52,15 +52,11 @@ pub enum AttributeError {
     },
     /// An index has other documents of a dataset than those that were registered.
     #[error(
-        "index {root} has documents with root {found} for contribution {manifest}, which names {expected}"
+        "an index has documents with root {found} for contribution {manifest}, which names others"
     )]
     Documents {
-        /// The index.
-        root: Digest,
         /// The dataset's manifest.
         manifest: Digest,
-        /// The documents' root that the manifest names.
-        expected: Digest,
         /// The root of the documents that the index has.
         found: Digest,
     },
@@ -143,10 +139,9 @@ impl Attributor {
                     return Err(AttributeError::Order { root, manifest });
                 }
                 last = Some(registered.log_index);
-                let expected = registered.contribution.subject;
                 let found = documents_root(documents.next().unwrap_or_default());
-                if expected != found {
-                    return Err(AttributeError::Documents { root, manifest, expected, found });
+                if found != registered.contribution.subject {
+                    return Err(AttributeError::Documents { manifest, found });
                 }
             }
         }

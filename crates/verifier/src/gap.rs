@@ -36,7 +36,8 @@ pub enum Gap {
     ResponseOfOutput,
     /// That the bytes that were traced are what the output tokens say.
     TracedOutput,
-    /// That the named contributions are registered, and the first for what they are about.
+    /// That the split policy was logged before the answer, and that the named contributions are
+    /// registered, each as the first for what it is about.
     Registered,
     /// That the documents named as context stand in the input.
     Context,
@@ -144,7 +145,7 @@ impl Gap {
             Self::ResponseOfOutput => "that the response is what the output tokens or vectors say",
             Self::TracedOutput => "that the text that was traced is what the output tokens say",
             Self::Registered => {
-                "that the named contributions are registered, each as the first of its kind"
+                "that the split policy was on record before the answer, and that the named contributions are, each as the first of its kind"
             }
             Self::Context => "that the documents named as context stand in the input",
             Self::Spans | Self::NotTraced => "whose registered words the output repeats",
@@ -193,7 +194,7 @@ impl Gap {
             Self::TracedOutput => {
                 "that takes the model's tokenizer; replay the receipt to establish it"
             }
-            Self::Registered => "that takes the log in which they are registered",
+            Self::Registered => "that takes the log in which they stand",
             Self::Context => "that takes their texts; replay the receipt where those are",
             Self::Spans => {
                 "the receipt brings no span proofs; `tally trace` finds the spans again where the \

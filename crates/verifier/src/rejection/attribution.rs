@@ -100,6 +100,14 @@ pub enum AttributionRejection {
         /// The index root.
         root: Digest,
     },
+    /// The same contribution twice as who built an index.
+    #[error("contribution {contribution} is named twice as who built index {root}")]
+    BuilderTwice {
+        /// The index root.
+        root: Digest,
+        /// Its place.
+        contribution: u16,
+    },
     /// A document's part in the context is empty.
     #[error("document {place} of the context goes from byte {start} to {end}")]
     ContextEmpty {
@@ -109,6 +117,16 @@ pub enum AttributionRejection {
         start: u32,
         /// The byte after its last.
         end: u32,
+    },
+    /// Two parts of one document in the context have bytes in common.
+    #[error("document {place} of the context has bytes of document {document} that {earlier} has")]
+    ContextTwice {
+        /// Its place.
+        place: usize,
+        /// The place of the other.
+        earlier: usize,
+        /// SHA-256 of the document.
+        document: Digest,
     },
     /// A span does not end after the one before it, or has its owner.
     #[error("span {place} ends at byte {end} of {size}, after one that ends at {previous}")]
@@ -300,7 +318,9 @@ impl AttributionRejection {
         "attribution/kind",
         "attribution/subject",
         "attribution/shard-twice",
+        "attribution/builder-twice",
         "attribution/context-empty",
+        "attribution/context-twice",
         "attribution/span-order",
         "attribution/span-divided",
         "attribution/span-cover",
@@ -344,7 +364,9 @@ impl AttributionRejection {
             Self::Kind { .. } => "attribution/kind",
             Self::Subject { .. } => "attribution/subject",
             Self::ShardTwice { .. } => "attribution/shard-twice",
+            Self::BuilderTwice { .. } => "attribution/builder-twice",
             Self::ContextEmpty { .. } => "attribution/context-empty",
+            Self::ContextTwice { .. } => "attribution/context-twice",
             Self::SpanOrder { .. } => "attribution/span-order",
             Self::SpanDivided { .. } => "attribution/span-divided",
             Self::SpanCover { .. } => "attribution/span-cover",

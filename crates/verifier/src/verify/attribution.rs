@@ -8,7 +8,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use tally_core::{
     Digest,
     account::{Account, TransferId},
-    attribution::{Grounds, Label, Role, Section, SplitPolicy, allocate},
+    attribution::{Context, Grounds, Label, Role, Section, SplitPolicy, allocate},
     cbor::{Cbor as _, CborError},
     contribution::{Contribution, ContributionKind},
     ed25519::{self, PublicKey, Signature},
@@ -43,6 +43,7 @@ pub(super) fn verify(
     let policy = SplitPolicy::parse(&section.policy).map_err(form(SectionPart::Policy))?;
     let (manifests, contributions) = verify_manifests(&section)?;
     verify_roles(&section, &contributions, statement, signer)?;
+    verify_context(&section, &contributions)?;
     verify_shards(&section, &contributions)?;
     verify_spans(&section, &contributions)?;
     verify_amount(&section, &policy, statement)?;
@@ -187,12 +188,21 @@ fn verify_roles(
             return Err(Refused::Subject { what, expected, found: contribution.subject });
         }
     }
+    Ok(())
+}
+
+/// Verifies that the context is of datasets, and that no byte of a document counts twice.
+fn verify_context(section: &Section, contributions: &[Contribution]) -> Result<(), Refused> {
     for (place, context) in section.context.iter().enumerate() {
         let what = "a document of the context";
         of_kind(contributions, what, context.contribution, ContributionKind::Dataset)?;
-        let (start, end) = (context.start, context.end);
+        let (start, end, document) = (context.start, context.end, context.document);
         if start >= end {
             return Err(Refused::ContextEmpty { place, start, end });
+        }
+        let has_common = |it: &Context| it.document == document && it.start < end && start < it.end;
+        if let Some(earlier) = section.context.iter().take(place).position(has_common) {
+            return Err(Refused::ContextTwice { place, earlier, document });
         }
     }
     Ok(())
@@ -205,7 +215,10 @@ fn verify_shards(section: &Section, contributions: &[Contribution]) -> Result<()
         if !seen.insert(shard.root) {
             return Err(Refused::ShardTwice { place, root: shard.root });
         }
-        for builder in &shard.built_by {
+        for (number, builder) in shard.built_by.iter().enumerate() {
+            if shard.built_by.iter().take(number).any(|it| it == builder) {
+                return Err(Refused::BuilderTwice { root: shard.root, contribution: *builder });
+            }
             let what = "an index's builder";
             let built = of_kind(contributions, what, *builder, ContributionKind::Index)?;
             if built.subject != shard.root {

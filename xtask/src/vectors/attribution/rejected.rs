@@ -19,6 +19,8 @@ pub(in super::super) fn vectors() -> Vec<Vector> {
     let mut vectors = forms();
     vectors.extend(manifests());
     vectors.extend(grounds());
+    vectors.extend(shards());
+    vectors.extend(context());
     vectors.extend(spans());
     vectors.extend(amounts());
     vectors.extend(super::traced::rejected());
@@ -233,6 +235,11 @@ fn grounds() -> Vec<Vector> {
             "the weights are a contribution that is not there",
             &edited(|section| section.bound[1].contribution = 5),
         ),
+    ]
+}
+
+fn shards() -> Vec<Vector> {
+    vec![
         case(
             "shard-twice",
             &["AT-17"],
@@ -248,6 +255,21 @@ fn grounds() -> Vec<Vector> {
             &contributed(|all| all[usize::from(INDEX)].0.subject = digest("another index")),
         ),
         case(
+            "builder-twice",
+            &["AT-17"],
+            "attribution/builder-twice",
+            "an index has the same builder twice",
+            &edited(|section| {
+                let builder = section.shards[0].built_by[0];
+                section.shards[0].built_by.push(builder);
+            }),
+        ),
+    ]
+}
+
+fn context() -> Vec<Vector> {
+    vec![
+        case(
             "context-empty",
             &["AT-18"],
             "attribution/context-empty",
@@ -261,7 +283,19 @@ fn grounds() -> Vec<Vector> {
             "the context's documents have more than 2³² − 1 bytes together",
             &edited(|section| {
                 let whole = Context { start: 0, end: u32::MAX, ..section.context[0] };
-                section.context = vec![whole; 2];
+                let other = Context { document: digest("another document"), ..whole };
+                section.context = vec![whole, other];
+            }),
+        ),
+        case(
+            "context-twice",
+            &["AT-18"],
+            "attribution/context-twice",
+            "two parts of one document in the context have a byte in common",
+            &edited(|section| {
+                let first = section.context[0];
+                let next = Context { start: first.end - 1, end: first.end + 1, ..first };
+                section.context.push(next);
             }),
         ),
     ]

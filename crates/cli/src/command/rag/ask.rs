@@ -140,10 +140,13 @@ fn find(
             name: one_line(&document.name),
             text: text.to_owned(),
         };
-        let is_there = |known: &Quoted| {
-            (known.document, known.start, known.end) == (quoted.document, quoted.start, quoted.end)
+        // Two sets of passages may cut one document in two ways.
+        let overlaps = |known: &Quoted| {
+            known.document == quoted.document
+                && known.start < quoted.end
+                && quoted.start < known.end
         };
-        if found.prompt.passages.iter().any(is_there) {
+        if found.prompt.passages.iter().any(overlaps) {
             continue;
         }
         found.prompt.passages.push(quoted);

@@ -1,5 +1,7 @@
 //! Whether the documents that a section names as context stand in the request at all.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use serde_json::Value;
 use tally_attribution::{index::Index, retrieval::Passages};
@@ -37,8 +39,9 @@ pub(in crate::command) fn note_context(
 
 fn compare(context: &[Context], said: &[String], texts: &Texts, report: &mut Report) {
     let (count, mut same, mut absent) = (context.len(), 0_usize, 0_usize);
+    let mut taken = vec![];
     for it in context {
-        match texts.find(&it.document).map(|text| stands(text, it, said)) {
+        match texts.find(&it.document).map(|text| stands(text, it, said, &mut taken)) {
             Some(true) => same += 1,
             Some(false) => {
                 let (document, start, end) = (it.document, it.start, it.end);
@@ -62,10 +65,36 @@ fn compare(context: &[Context], said: &[String], texts: &Texts, report: &mut Rep
     }
 }
 
-fn stands(text: &[u8], context: &Context, said: &[String]) -> bool {
+/// Whether a passage stands in a message where no other one does, and takes that place.
+///
+/// So what was said once is not paid twice, though two documents have the same words.
+fn stands(
+    text: &[u8],
+    context: &Context,
+    said: &[String],
+    taken: &mut Vec<(usize, Range<usize>)>,
+) -> bool {
     let passage = text.get(context.start as usize..context.end as usize);
     let passage = passage.and_then(|bytes| std::str::from_utf8(bytes).ok());
-    passage.is_some_and(|passage| said.iter().any(|message| message.contains(passage)))
+    let Some(passage) = passage.filter(|passage| !passage.is_empty()) else { return false };
+    for (number, message) in said.iter().enumerate() {
+        let mut from = 0;
+        while let Some(at) = message.get(from..).and_then(|rest| rest.find(passage)) {
+            let found = from + at..from + at + passage.len();
+            let is_common = |(of, it): &&(usize, Range<usize>)| {
+                *of == number && it.start < found.end && found.start < it.end
+            };
+            match taken.iter().find(is_common) {
+                // Its end is the end of a character, and behind where this search began.
+                Some((_, other)) => from = other.end,
+                None => {
+                    taken.push((number, found));
+                    return true;
+                }
+            }
+        }
+    }
+    false
 }
 
 /// What each message or prompt of a request says.
@@ -162,5 +191,25 @@ mod tests {
         for request in ["", "{}", r#"{"prompt":[1,2]}"#, r#"{"user":"First words."}"#] {
             assert_eq!(compared(&passage, request), (0, 1, 0), "{request}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_once_is_found_once() {
+        let said = ["A lock. A lock and a key.".to_owned()];
+        let document = Digest::of_content(b"a text");
+        let part = |start, end| Context { contribution: 0, document, start, end };
+        let mut taken = vec![];
+        let mut stands = |text: &str, part| stands(text.as_bytes(), &part, &said, &mut taken);
+        assert!(stands("A lock", part(0, 6)));
+        assert!(stands("So: A lock", part(4, 10)));
+        assert!(!stands("A lock", part(0, 6)), "it is said twice and no third time");
+        assert!(!stands("lock", part(0, 4)), "inside what is taken");
+        assert!(stands(" and a key.", part(0, 11)));
+        assert!(!stands("A lock", part(6, 6)) && !stands("A lock", part(5, 7)));
     }
 }
