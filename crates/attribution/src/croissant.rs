@@ -17,6 +17,7 @@ use tally_core::contribution::{
 use crate::json::JsonError;
 use crate::licence::Licence;
 
+mod compare;
 mod export;
 mod import;
 mod known_licence;
@@ -207,6 +208,62 @@ pub enum CroissantError {
     FileName {
         /// The name.
         name: String,
+    },
+    /// A document of the dataset has another digest than is told.
+    #[error("`{name}` has SHA-256 {found}, croissant document says {described}")]
+    Changed {
+        /// The document.
+        name: String,
+        /// What is told.
+        described: Digest,
+        /// What the document has.
+        found: Digest,
+    },
+    /// A document of the dataset has another size than is told.
+    #[error("`{name}` has {found} bytes, croissant document says {described}")]
+    Size {
+        /// The document.
+        name: String,
+        /// What is told.
+        described: u64,
+        /// What the document has.
+        found: u64,
+    },
+    /// A file that is told is no document of the dataset.
+    #[error(
+        "croissant document tells of `{id}` with SHA-256 {described}, which no document of the dataset has"
+    )]
+    Missing {
+        /// Its id in the croissant document.
+        id: String,
+        /// What is told.
+        described: Digest,
+    },
+    /// The document says something else than the contribution.
+    #[error("{what} is `{found}`, croissant document says `{described}`")]
+    Differs {
+        /// Of what.
+        what: &'static str,
+        /// What the document says.
+        described: String,
+        /// What the contribution says.
+        found: String,
+    },
+    /// The document is derived from a contribution that is not named as a parent.
+    #[error(
+        "croissant document is derived from manifest {manifest}, which is not among the parents"
+    )]
+    Parent {
+        /// The parent's manifest.
+        manifest: Digest,
+    },
+    /// A document of the dataset is not told of.
+    #[error("`{name}` has SHA-256 {found}, of which the croissant document tells nothing")]
+    NotDescribed {
+        /// The document.
+        name: String,
+        /// What it has.
+        found: Digest,
     },
     /// The contribution's time has no date of four digits.
     #[error("time {time_ms} ms is after the year 9999")]

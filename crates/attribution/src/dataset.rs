@@ -9,6 +9,9 @@ use std::{
 use tally_core::{Digest, contribution::Extent, tag, trace, tree};
 use thiserror::Error;
 
+/// Name of the Croissant document in a dataset's folder, which describes the dataset and is no part of it.
+pub const CROISSANT_NAME: &str = "croissant.json";
+
 /// Why a folder is no dataset.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -59,8 +62,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a text file, or all of a folder, in the order of their names; links are not followed
-    /// and names that begin with a dot are left out.
+    /// Reads a text file, or all of a folder, in the order of their names; links are not followed,
+    /// and names that begin with a dot are left out, as is [`CROISSANT_NAME`] at the folder's top.
     ///
     /// # Errors
     /// What cannot be read or is no text, and more than an index can hold.
@@ -123,8 +126,9 @@ fn list(root: &Path, path: &Path, files: &mut Vec<(String, PathBuf)>) -> Result<
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let is_description = path == root && entry.file_name() == CROISSANT_NAME;
         let kind = entry.file_type().map_err(failed)?;
-        if !is_hidden && (kind.is_file() || kind.is_dir()) {
+        if !is_hidden && !is_description && (kind.is_file() || kind.is_dir()) {
             list(root, &entry.path(), files)?;
         }
     }
@@ -157,6 +161,7 @@ mod tests {
         for (name, text) in [("b/2", "two"), ("a", "one"), ("c", "three"), (".hidden", "no")] {
             fs::write(at(name), text).unwrap();
         }
+        fs::write(at(CROISSANT_NAME), "{}").unwrap();
         std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
         let dataset = Dataset::read(folder.path()).unwrap();
         let names: Vec<&str> = dataset.documents.iter().map(|(name, _)| name.as_str()).collect();
@@ -167,6 +172,10 @@ mod tests {
         assert_ne!(dataset.root(), documents_root([digests[1], digests[0], digests[2]]));
         let one = Dataset::read(&at("a")).unwrap();
         assert_eq!(one.documents, [("a".to_owned(), "one".to_owned())]);
+        // By itself, or further below, it is a document as any other.
+        assert_eq!(Dataset::read(&at(CROISSANT_NAME)).unwrap().documents.len(), 1);
+        fs::write(at("b/croissant.json"), "{}").unwrap();
+        assert_eq!(Dataset::read(folder.path()).unwrap().documents.len(), 4);
     }
 
     #[test]

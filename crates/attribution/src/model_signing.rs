@@ -27,7 +27,7 @@ mod name;
 mod tests;
 
 pub use bundle::{dangerous_parse_unsigned, sign, verify};
-pub use folder::Selection;
+pub use folder::{BUNDLE_NAME, Files, Selection};
 pub use key::{SigningKey, VerifyingKey};
 pub use name::ResourceName;
 
@@ -218,6 +218,12 @@ pub enum ModelSigningError {
     /// The folder has more than can be signed.
     #[error("model has more than {limit} files or shards", limit = RESOURCES_MAX)]
     Resources,
+    /// There is nothing to sign or to contribute.
+    #[error("{path:?} has no files")]
+    NoFiles {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There are more ignored paths than are kept.
     #[error("{found} paths are ignored, limit {limit}", limit = IGNORED_MAX)]
     Ignored {

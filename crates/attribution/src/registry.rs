@@ -142,6 +142,22 @@ pub fn open_manifest(signed: &SignedStatement) -> Result<Contribution, RegistryE
     Ok(contribution)
 }
 
+/// Demands of a contribution's parents what takes no registry: none twice, and no more than the whole.
+///
+/// # Errors
+/// Which of them it is.
+pub fn require_parents(contribution: &Contribution) -> Result<(), RegistryError> {
+    let mut seen = BTreeSet::new();
+    let parents = contribution.parents.iter().map(|parent| parent.manifest);
+    if let Some(parent) = parents.into_iter().find(|parent| !seen.insert(*parent)) {
+        return Err(RegistryError::ParentTwice { parent });
+    }
+    match contribution.shares_bps() {
+        found if found > u64::from(BPS_WHOLE) => Err(RegistryError::Shares { found }),
+        _ => Ok(()),
+    }
+}
+
 /// Signed manifests in one file: a CBOR array of byte strings.
 #[must_use]
 pub fn encode_all(all: &[SignedStatement]) -> Vec<u8> {
@@ -183,20 +199,12 @@ impl Registry {
         if self.all.len() >= REGISTERED_MAX {
             return Err(RegistryError::Full);
         }
-        let mut seen = BTreeSet::new();
-        for parent in contribution.parents.iter().map(|parent| parent.manifest) {
-            if !seen.insert(parent) {
-                return Err(RegistryError::ParentTwice { parent });
-            }
-            if !self.places.contains_key(&parent) {
-                return Err(RegistryError::Parent { parent });
-            }
+        require_parents(&contribution)?;
+        let parents = contribution.parents.iter().map(|parent| parent.manifest);
+        if let Some(parent) = parents.clone().find(|parent| !self.places.contains_key(parent)) {
+            return Err(RegistryError::Parent { parent });
         }
-        let found = contribution.shares_bps();
-        if found > u64::from(BPS_WHOLE) {
-            return Err(RegistryError::Shares { found });
-        }
-        let found = self.with_ancestors(seen).len();
+        let found = self.with_ancestors(parents).len();
         if found > ANCESTORS_MAX {
             return Err(RegistryError::Ancestors { found });
         }

@@ -71,7 +71,7 @@ pub enum ContributionKind {
     Dataset,
     /// A model's weights; the subject is the model root.
     Weights,
-    /// Weights that are added to a model's; the subject is the digest of their files.
+    /// Weights that are added to a model's; the subject is the root over their files.
     Adapter,
     /// A program; the subject is the digest of the name and version that statements carry.
     Code,

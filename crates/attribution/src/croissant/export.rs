@@ -16,7 +16,7 @@ use crate::licence::Licence;
 /// The IRI that the prefix `tally` stands for.
 const NAMESPACE: &str = "https://github.com/tally-receipts/tally/ns#";
 /// What the IRI of a manifest begins with; its digest follows in hexadecimal digits.
-const MANIFEST_IRI: &str = "urn:tally:manifest:";
+pub(super) const MANIFEST_IRI: &str = "urn:tally:manifest:";
 /// Days from 0000-03-01 to 1970-01-01, and in 400 years, of the Gregorian calendar.
 const DAYS_TO_1970: u64 = 719_468;
 const DAYS_IN_400_YEARS: u64 = 146_097;

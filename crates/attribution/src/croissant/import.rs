@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use tally_core::Digest;
 
+use super::export::MANIFEST_IRI;
 use super::{
     Creator, CroissantDataset, CroissantError, CroissantFile, CroissantVersion, DOCUMENT_BYTES_MAX,
     FILES_MAX, LIST_MAX, NotCovered, NotCoveredReason, known_licence,
@@ -45,7 +46,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<CroissantDataset, CroissantError> {
         description: document.description.map(|words| words.text),
         licence: known_licence::of(stated),
         version: document.version.map(Scalar::into_text),
-        url: document.url.and_then(Node::any_iri),
+        // Where a contribution has no page, its manifest stands there.
+        url: document.url.and_then(Node::any_iri).filter(|iri| !iri.starts_with(MANIFEST_IRI)),
         creators: document.creator.into_iter().map(creator).collect(),
         files,
         not_covered,

@@ -244,7 +244,12 @@ fn a_written_document_is_read_as_it_was_meant() {
         parents: contribution.parents.clone(),
         payee: contribution.payee,
     };
-    assert_eq!(dataset.contribution(&texts, by).unwrap(), contribution);
+    assert_eq!(dataset.contribution(&texts, by.clone()).unwrap(), contribution);
+    dataset.compare_words(&contribution).unwrap();
+    let homeless = Contribution { source: None, ..contribution };
+    let document = encode(&homeless, &files()).unwrap();
+    let dataset = CroissantDataset::parse(document.as_bytes()).unwrap();
+    assert_eq!(dataset.contribution(&texts, by).unwrap(), homeless);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use tally_core::Digest;
+use tally_core::contribution::Extent;
 
 use super::name::{joined, parse_path};
 use super::{DEPTH_MAX, IGNORED_MAX, ModelSigningError, RESOURCES_MAX, ResourceName, SignedModel};
@@ -15,6 +16,8 @@ use super::{DEPTH_MAX, IGNORED_MAX, ModelSigningError, RESOURCES_MAX, ResourceNa
 const BUFFER_BYTES: usize = 1 << 17;
 /// What the official tool leaves out unless told otherwise.
 const GIT: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
+/// Where the official tool writes a bundle unless told otherwise.
+pub const BUNDLE_NAME: &str = "model.sig";
 
 /// Which files of a folder are meant, and how they are hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +108,80 @@ impl Selection {
     }
 }
 
+/// The files of a folder, or one file, as a whole each: what an adapter consists of.
+///
+/// `spec/attribution.md`, Subjects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// SHA-256 of every file.
+    digests: Resources,
+    size_bytes: u64,
+}
+
+impl Files {
+    /// Reads every file below a folder but what belongs to git and a bundle [`BUNDLE_NAME`]
+    /// beside them.
+    ///
+    /// # Errors
+    /// If something cannot be read, is a link or neither file nor folder, or there are more than
+    /// [`RESOURCES_MAX`] files or none.
+    pub fn read(path: &Path) -> Result<Self, ModelSigningError> {
+        let selection = Selection::default().ignoring([BUNDLE_NAME])?;
+        let mut size_bytes = 0;
+        let digests = measured(path, &selection, &mut size_bytes)?;
+        match digests.is_empty() {
+            true => Err(ModelSigningError::NoFiles { path: path.into() }),
+            false => Ok(Self { digests, size_bytes }),
+        }
+    }
+
+    /// SHA-256 of the files' digests in their order, which a bundle over them has as its subject.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        root(self.digests.values())
+    }
+
+    /// How much it is.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        let count = u32::try_from(self.digests.len()).unwrap_or(u32::MAX);
+        Extent { count, size_bytes: self.size_bytes }
+    }
+
+    /// The first file with these bytes.
+    #[must_use]
+    pub fn named(&self, digest: &Digest) -> Option<&ResourceName> {
+        self.digests.iter().find(|(_, found)| *found == digest).map(|(name, _)| name)
+    }
+}
+
 impl SignedModel {
+    /// Demands that every one of these files is signed.
+    ///
+    /// # Errors
+    /// If a file is not signed, or signed with another digest.
+    pub fn cover(&self, files: &Files) -> Result<(), ModelSigningError> {
+        files.digests.iter().try_for_each(|(name, found)| self.cover_one(name, found))
+    }
+
+    /// Demands that a file with this digest is signed.
+    ///
+    /// Where files were hashed in shards, only that they were is looked at: [`Self::compare`] compares them.
+    ///
+    /// # Errors
+    /// If the file is not signed, or signed with another digest.
+    pub fn cover_one(&self, name: &ResourceName, found: &Digest) -> Result<(), ModelSigningError> {
+        // A whole file stands before its shards, and either before all of the next path.
+        match self.resources.range(name.clone()..).next() {
+            Some((it, signed)) if it == name && signed != found => {
+                let (name, signed) = (name.clone(), *signed);
+                Err(ModelSigningError::Changed { name, signed, found: *found })
+            }
+            Some((it, _)) if it.is_of(name) => Ok(()),
+            _ => Err(ModelSigningError::NotSigned { name: name.clone() }),
+        }
+    }
+
     /// Compares a folder, or a file where the model is one, with what was signed.
     ///
     /// What the signer ignored is ignored, and besides the paths `also_ignored`, such as that of the bundle.
@@ -149,6 +225,15 @@ pub(super) fn resources(
     model: &Path,
     selection: &Selection,
 ) -> Result<Resources, ModelSigningError> {
+    measured(model, selection, &mut 0)
+}
+
+/// As [`resources`]; adds how many bytes were read.
+fn measured(
+    model: &Path,
+    selection: &Selection,
+    size_bytes: &mut u64,
+) -> Result<Resources, ModelSigningError> {
     let mut found = Resources::new();
     let mut open = vec![(Vec::new(), model.to_owned())];
     while let Some((name, path)) = open.pop() {
@@ -162,7 +247,8 @@ pub(super) fn resources(
                 return Err(ModelSigningError::Resources);
             }
         } else if metadata.is_file() {
-            hash(&name, &path, selection, &mut found)?;
+            let read = hash(&name, &path, selection, &mut found)?;
+            *size_bytes = size_bytes.saturating_add(read);
         } else {
             return Err(ModelSigningError::Special { name: joined(&name) });
         }
@@ -215,12 +301,13 @@ fn entries(name: &[String], path: &Path) -> Result<Vec<Entry>, ModelSigningError
     Ok(found)
 }
 
+/// Adds a file's digests to what was found, and says how many bytes it has.
 fn hash(
     name: &[String],
     path: &Path,
     selection: &Selection,
     found: &mut Resources,
-) -> Result<(), ModelSigningError> {
+) -> Result<u64, ModelSigningError> {
     let io = |error| ModelSigningError::Io { path: path.to_owned(), error };
     let mut file = File::open(path).map_err(io)?;
     let mut add = |range, digest| {
@@ -231,8 +318,8 @@ fn hash(
         Ok(())
     };
     let Some(shard_bytes) = selection.shard_bytes else {
-        let (digest, _) = sha256(&mut file).map_err(io)?;
-        return add(None, digest);
+        let (digest, size) = sha256(&mut file).map_err(io)?;
+        return add(None, digest).map(|()| size);
     };
     let mut start = 0_u64;
     loop {
@@ -242,7 +329,7 @@ fn hash(
             add(Some((start, end)), digest)?;
         }
         if size < shard_bytes {
-            return Ok(());
+            return Ok(end);
         }
         start = end;
     }

@@ -33,6 +33,11 @@ impl ResourceName {
         self.range
     }
 
+    /// Whether both are of one file.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+
     /// Reads the name of a file.
     pub(super) fn parse_file(text: &str) -> Result<Self, ModelSigningError> {
         Ok(Self::new(parse_path(text)?, None))

@@ -126,6 +126,59 @@ fn signing_the_same_folder_yields_the_official_root() {
 }
 
 #[test]
+fn the_root_over_files_is_that_of_a_bundle_over_them() {
+    let folder = folder();
+    write(folder.path(), "model.sig", "a bundle");
+    let files = Files::read(folder.path()).unwrap();
+    assert_eq!(files.extent(), tally_core::contribution::Extent { count: 5, size_bytes: 12 });
+    let without = Selection::default().ignoring([BUNDLE_NAME]).unwrap();
+    let whole = judge(sign(folder.path(), &without, &own(7)).unwrap().as_bytes()).unwrap();
+    assert_eq!(whole.root, files.root());
+    whole.cover(&files).unwrap();
+    let mut joined = vec![];
+    // `a` with all below it stands before `a.txt`: parts of paths are compared, not whole paths.
+    for text in ["weights", "hi\n", "", "y", "u"] {
+        joined.extend(Digest::of_content(text.as_bytes()).as_bytes());
+    }
+    assert_eq!(files.root(), Digest::of_content(&joined));
+    let weights = Digest::of_content(b"weights");
+    assert_eq!(files.named(&weights).unwrap().path(), "a/b.bin");
+    assert!(files.named(&Digest::of_content(b"other")).is_none());
+}
+
+#[test]
+fn a_file_that_the_signer_left_out_is_not_covered() {
+    let folder = folder();
+    let files = Files::read(folder.path()).unwrap();
+    // The official bundles leave `notes` out; they hold for the folder none the less.
+    for bundle in [FILES, SHARDS] {
+        let model = verify(bundle, &official()).unwrap();
+        model.compare(folder.path(), &[]).unwrap();
+        let digest = Digest::of_content(b"u");
+        model.cover_one(files.named(&digest).unwrap(), &digest).unwrap();
+    }
+    let model = verify(FILES, &official()).unwrap();
+    let refused = model.cover(&files);
+    assert!(
+        matches!(refused, Err(ModelSigningError::NotSigned { name }) if name.path() == "notes/n.md")
+    );
+    // Of an empty file there is no shard.
+    let model = verify(SHARDS, &official()).unwrap();
+    let refused = model.cover(&files);
+    assert!(
+        matches!(refused, Err(ModelSigningError::NotSigned { name }) if name.path() == "empty")
+    );
+    write(folder.path(), "a.txt", "ho\n");
+    let changed = verify(FILES, &official()).unwrap().cover(&Files::read(folder.path()).unwrap());
+    assert!(
+        matches!(changed, Err(ModelSigningError::Changed { name, .. }) if name.path() == "a.txt")
+    );
+    let nothing = tempfile::tempdir().unwrap();
+    write(nothing.path(), ".git/config", "x");
+    assert!(matches!(Files::read(nothing.path()), Err(ModelSigningError::NoFiles { .. })));
+}
+
+#[test]
 fn signing_twice_yields_the_same_bytes() {
     let folder = folder();
     let sign = || sign(folder.path(), &Selection::default(), &own(7)).unwrap();
