@@ -15,13 +15,14 @@ mod serve;
 mod trace;
 
 pub(crate) use contribute::{
-    Contribute, ParentArgument, Register, RegistryCommand, SplitCommand, Told,
+    Contribute, ExportContribution, ParentArgument, Publisher, Register, RegistryCommand,
+    SplitCommand, Told,
 };
 pub(crate) use ledger::{
     Audit, Balance, Claim, CloseEpoch, EpochCommand, Ledger, Settle, ShowEpoch,
     Statement as LedgerStatement, VerifyLedger, Void,
 };
-pub(crate) use model::{Check, Import, Model, VerifyModel, Weights};
+pub(crate) use model::{Check, Import, Model, SignModel, VerifyModel, Weights};
 pub(crate) use policy::{NewPolicy, Policy};
 pub(crate) use rag::{Rag, RagAdd, RagAsk, RagExplain};
 pub(crate) use receipt::{Complete, Export, Forget, ImportReceipts, List, Receipt, Reveal, Show};

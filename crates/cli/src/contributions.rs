@@ -1,6 +1,9 @@
 //! This home's contributions: its registry, its indices, and what answers are attributed by.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tally_attribution::{
@@ -38,7 +41,7 @@ pub(crate) fn split_policy(home: &Home) -> Result<SplitPolicy> {
 }
 
 /// The split policy in a file.
-pub(crate) fn read_split_policy(path: &std::path::Path) -> Result<SplitPolicy> {
+pub(crate) fn read_split_policy(path: &Path) -> Result<SplitPolicy> {
     let text = String::from_utf8(read_limited(path, POLICY_FILE_BYTES_MAX as u64)?)
         .with_context(|| format!("split policy {} is not UTF-8", path.display()))?;
     policy_file::parse(&text).with_context(|| format!("split policy {}", path.display()))
@@ -58,10 +61,11 @@ pub(crate) fn indices(home: &Home) -> Result<Vec<Index>> {
     paths.retain(|path| path.extension().is_some_and(|it| it == "index"));
     // Their names begin with the place of their first contribution in the log.
     paths.sort();
-    let open = |path: &PathBuf| {
-        Index::open(path).with_context(|| format!("cannot open index {}", path.display()))
-    };
-    paths.iter().map(open).collect()
+    paths.iter().map(|path| open_index(path)).collect()
+}
+
+fn open_index(path: &Path) -> Result<Index> {
+    Index::open(path).with_context(|| format!("cannot open index {}", path.display()))
 }
 
 /// What this home's answers are attributed by.
@@ -159,6 +163,15 @@ fn require_texts(contribution: &Contribution, texts: Option<&Dataset>) -> Result
 fn index_path(home: &Home, registered: &Registered) -> PathBuf {
     let name = format!("{:012}-{}.index", registered.log_index, registered.manifest);
     home.indices().join(name)
+}
+
+/// The index over a registered dataset, if this home has its texts.
+pub(crate) fn index_of(home: &Home, registered: &Registered) -> Result<Option<Index>> {
+    let path = index_path(home, registered);
+    match path.try_exists()? {
+        true => open_index(&path).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Builds the index over one dataset.

@@ -20,6 +20,11 @@ pub(crate) enum Model {
     /// Convert the public source again and compare the model's root
     #[command(after_help = "Example:\n  tally model verify smol --source ./SmolLM-135M")]
     Verify(VerifyModel),
+    /// Sign the files of a model or an adapter as OpenSSF Model Signing has it
+    #[command(
+        after_help = "Example:\n  tally model sign ./lora --key private.pem --out ./lora/model.sig\n\nThe bundle is what `model_signing sign key` makes, and `model_signing verify key` verifies. A key is made by\n  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out private.pem\n  openssl pkey -in private.pem -pubout -out public.pem"
+    )]
+    Sign(SignModel),
     /// List the models that this home knows
     #[command(after_help = "Example:\n  tally model list")]
     List,
@@ -77,6 +82,18 @@ pub(crate) struct VerifyModel {
     /// The calibration text of the conversion [default: the built-in text]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignModel {
+    /// The folder, or the one file; what belongs to git is left out, and model.sig at its top
+    pub(crate) files: PathBuf,
+    /// Your private key: P-256, in PEM (PKCS #8) without a password
+    #[arg(long, value_name = "PRIVATE.pem")]
+    pub(crate) key: PathBuf,
+    /// File for the bundle; it must not be there
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) out: PathBuf,
 }
 
 /// How the layers' matrices are stored.

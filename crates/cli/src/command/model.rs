@@ -13,6 +13,7 @@ use tally_engine::{
 
 mod check;
 mod plot;
+mod sign;
 mod verify;
 
 use super::{Verdict, read_limited};
@@ -34,6 +35,7 @@ pub(crate) fn run(args: &args::Model, context: &Context) -> Result<Verdict> {
         args::Model::List => list(&context.open_home()?, context.output)?,
         args::Model::Check(check) => return check::run(check, context),
         args::Model::Verify(verify) => return verify::run(verify, context),
+        args::Model::Sign(sign) => sign::run(sign, context.output)?,
         args::Model::Show { model } => show(model, &context.open_home()?, context.output)?,
     }
     Ok(Verdict::Satisfied)

@@ -10,10 +10,11 @@ use tally_attribution::{
 use tally_core::{
     account::Account,
     attribution::{Pool, SplitPolicy},
-    cbor::Cbor as _,
     contribution::Contribution,
 };
 use tally_server::view::time_text;
+
+mod export;
 
 use super::{Verdict, write_new};
 use crate::{
@@ -32,12 +33,7 @@ pub(crate) fn run(args: &RegistryCommand, context: &Context) -> Result<Verdict> 
         RegistryCommand::Show { contribution } => {
             show(named(registry.all(), contribution)?, registry, context.output)?;
         }
-        RegistryCommand::Export { contribution, out } => {
-            let one = named(registry.all(), contribution)?;
-            write_new(out, &one.signed.encode())?;
-            context.output.json(&json!({ "manifest": one.manifest.to_string(), "file": out }))?;
-            context.output.note(&format!("manifest {} written to {}", one.manifest, out.display()));
-        }
+        RegistryCommand::Export(args) => export::run(args, &home, registry, context.output)?,
         RegistryCommand::Verify => return verify(context, &home),
     }
     Ok(Verdict::Satisfied)

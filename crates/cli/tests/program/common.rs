@@ -35,6 +35,13 @@ pub(crate) fn json(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
+/// What a command says that must be refused, with exit status 2.
+pub(crate) fn refused(home: &Path, arguments: &[&str]) -> String {
+    let output = tally(home, arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
+    complaint(&output)
+}
+
 /// The JSON of a command, which must succeed.
 pub(crate) fn told(home: &Path, arguments: &[&str]) -> Value {
     told_with(0, home, arguments)

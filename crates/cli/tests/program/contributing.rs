@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{complaint, tally, text, told};
+use crate::common::{refused, tally, text, told};
 
 const QUESTION: [&str; 6] = ["ask", "What is a lock?", "--temperature", "0", "--max-tokens", "60"];
 
@@ -17,12 +17,6 @@ fn texts(folder: &Path, name: &str, piece: &str) -> PathBuf {
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("page.txt"), format!("{name} wrote: {piece} And no more.")).unwrap();
     path
-}
-
-fn refused(home: &Path, arguments: &[&str]) -> String {
-    let output = tally(home, arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
-    complaint(&output)
 }
 
 /// An answer of the default model that is always the same, its text, and its receipt.

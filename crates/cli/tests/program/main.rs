@@ -4,9 +4,12 @@
 mod answering;
 mod common;
 mod contributing;
+mod describing;
 mod encoder;
 mod hostile;
 mod keeping;
 mod ledger;
+mod lineage;
+mod publishing;
 mod rag;
 mod teaching;
