@@ -2,13 +2,16 @@
 //!
 //! What the official tool signs, ours verifies, and the reverse; both refuse a folder in which a byte was
 //! changed, a file added or one removed. What ours writes as Croissant, `mlcroissant` accepts, and `rfc8785`
-//! finds canonical.
+//! finds canonical; what `mlcroissant` writes, ours reads. Whole files are signed, contributed, described and
+//! exported by the program `tally` itself; shards, which it does not make, by the library below it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use tally_attribution::croissant::{CroissantDataset, DescribedFile, Description};
@@ -20,6 +23,7 @@ use tally_core::contribution::{Contribution, ContributionKind, Extent, Parent, R
 
 use crate::python;
 use crate::repo::Repo;
+use crate::tally::Tally;
 
 /// The official packages.
 const PYTHON: &str = "xtask/python/formats.txt";
@@ -40,7 +44,10 @@ pub(crate) fn run_all(repo: &Repo) -> Result<()> {
     let python = python::environment(repo, "formats", PYTHON)?;
     let official = Official { python: &python, script: &repo.root().join(SCRIPT) };
     model_signing(&official)?;
-    croissant(&official)
+    croissant(&official)?;
+    let tally = Tally::build(repo)?;
+    program_signs(&official, &tally)?;
+    program_describes(&official, &tally)
 }
 
 struct Official<'a> {
@@ -211,6 +218,102 @@ fn croissant(official: &Official<'_>) -> Result<()> {
         ensure!(read.manifest == Some(manifest), "croissant, {what}: the manifest is lost");
         ensure!(read.files.len() == files.len(), "croissant, {what}: files are lost");
     }
+    Ok(())
+}
+
+/// A command of the program, with what it says in JSON; the status is for the caller.
+fn program<A: AsRef<OsStr>>(
+    tally: &Tally,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<Output> {
+    Ok(tally.command().args(arguments).arg("--json").output()?)
+}
+
+/// What a command of the program says, which must succeed.
+fn told<A: AsRef<OsStr>>(
+    tally: &Tally,
+    what: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<Value> {
+    let output = program(tally, arguments)?;
+    succeed(&output, what)?;
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{what} said no JSON"))
+}
+
+/// `tally model sign` for the official tool, and its bundle for `tally contribute adapter`.
+fn program_signs(official: &Official<'_>, tally: &Tally) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let at = |name: &str| home.path().join(name);
+    succeed(&official.script("keys", &[home.path()])?, "making keys")?;
+    let model = tempfile::tempdir()?;
+    write_model(model.path())?;
+    let [ours, theirs] = ["ours.sig", "theirs.sig"].map(at);
+    let (private, public) = (at("private.pem"), at("public.pem"));
+    let folder = model.path().as_os_str();
+    let arguments =
+        [OsStr::new("model"), OsStr::new("sign"), folder, OsStr::new("--key"), private.as_os_str()];
+    let out = [OsStr::new("--out"), ours.as_os_str()];
+    let signed = told(tally, "tally model sign", arguments.into_iter().chain(out))?;
+    let verified = by_theirs(official, "files", &home, Act::Verify, (model.path(), &ours))?;
+    succeed(&verified, "verifying what `tally model sign` made")?;
+    let by_them = by_theirs(official, "files", &home, Act::Sign, (model.path(), &theirs))?;
+    succeed(&by_them, "signing")?;
+    let contribute = |folder: &Path| {
+        let words = ["contribute", "adapter"].map(OsStr::new).into_iter();
+        let words = words.chain([folder.as_os_str()]);
+        let words = words.chain(["--name", "Signed by the official tool"].map(OsStr::new));
+        let bundle = [OsStr::new("--signed-by"), theirs.as_os_str()];
+        let key = [OsStr::new("--key"), public.as_os_str()];
+        words.chain(bundle).chain(key).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let made = told(tally, "tally contribute adapter", contribute(model.path()))?;
+    for (what, root) in [("subject", &made["subject"]), ("root", &made["signed_by"]["root"])] {
+        ensure!(*root == signed["root"], "program: {what} {root}, signed {}", signed["root"]);
+    }
+    println!("program: {} files signed and contributed, root {}", signed["files"], signed["root"]);
+    for (what, change) in CHANGES {
+        let other = tempfile::tempdir()?;
+        write_model(other.path())?;
+        change(other.path())?;
+        let refused = program(tally, contribute(other.path()))?;
+        ensure!(refused.status.code() == Some(2), "program: `contribute` accepts a {what}");
+        let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(complaint.contains("is not what"), "program: refused otherwise:\n{complaint}");
+        println!("program: {what} refused: {}", complaint.trim());
+        let output = by_theirs(official, "files", &home, Act::Verify, (other.path(), &ours))?;
+        ensure!(!output.status.success(), "the official tool accepts a {what}");
+    }
+    Ok(())
+}
+
+/// What `mlcroissant` describes, contributed; and what is registered, described for `mlcroissant`.
+fn program_describes(official: &Official<'_>, tally: &Tally) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let at = |name: &str| home.path().join(name);
+    let texts = at("texts");
+    fs::create_dir_all(texts.join("part b"))?;
+    fs::write(texts.join("a.txt"), "A lock keeps others out of a table.")?;
+    fs::write(texts.join("part b/ü 1.md"), "A view is a query with a name.")?;
+    let (theirs, ours) = (at("theirs.json"), at("ours.json"));
+    succeed(&official.script("describe", &[&texts, &theirs])?, "describing by mlcroissant")?;
+    let words = ["contribute", "dataset"].map(OsStr::new).into_iter().chain([texts.as_os_str()]);
+    let described = [OsStr::new("--croissant"), theirs.as_os_str()];
+    let made = told(tally, "tally contribute dataset", words.chain(described))?;
+    ensure!(made["croissant"]["files"] == 2, "program: files are lost: {made}");
+    ensure!(made["licence"] == "CC-BY-4.0", "program: another licence: {made}");
+    let manifest = made["manifest"].as_str().context("no manifest")?;
+    let words = ["registry", "export", manifest, "--croissant"].map(OsStr::new).into_iter();
+    told(tally, "tally registry export", words.chain([ours.as_os_str()]))?;
+    let output = official.program("mlcroissant", &[&ours], &["validate", "--jsonld"])?;
+    succeed(&output, "mlcroissant validate")?;
+    ensure!(said(&output).contains("Done"), "mlcroissant did not finish:\n{}", said(&output));
+    succeed(&official.script("canonical", &[&ours])?, "canonical form")?;
+    fs::rename(&ours, texts.join("croissant.json"))?;
+    succeed(
+        &official.script("digests", &[&texts.join("croissant.json")])?,
+        "files of our document",
+    )?;
+    println!("program: mlcroissant's document contributed as {manifest}, and ours loaded by it");
     Ok(())
 }
 
