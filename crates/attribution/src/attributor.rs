@@ -22,6 +22,9 @@ use crate::{
     section::SectionDraft,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Why answers cannot be attributed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
