@@ -192,11 +192,6 @@ mod tests {
             assert_eq!(compared(&passage, request), (0, 1, 0), "{request}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn what_was_said_once_is_found_once() {
