@@ -11,7 +11,6 @@ use tally_core::{
     account::Account,
     cbor::{Cbor as _, CborError, Decoder, Encoder},
     contribution::{BPS_WHOLE, Contribution, ContributionKind, SIGNED_CONTRIBUTION_BYTES_MAX},
-    ed25519::{self, PublicKey, Signature},
     receipt::{ProtectedHeader, SignedStatement},
 };
 use thiserror::Error;
@@ -135,10 +134,7 @@ pub fn open_manifest(signed: &SignedStatement) -> Result<Contribution, RegistryE
         let (expected, found) = (expected.subject, found.subject);
         return Err(RegistryError::Header { expected, found });
     }
-    let message = SignedStatement::to_be_signed(&signed.protected, &signed.payload);
-    PublicKey::from_bytes(&contribution.contributor)
-        .and_then(|key| ed25519::verify(&key, &message, &Signature::from_bytes(signed.signature)))
-        .map_err(|_| RegistryError::Signature)?;
+    signed.verify_by(&contribution.contributor).map_err(|_| RegistryError::Signature)?;
     Ok(contribution)
 }
 

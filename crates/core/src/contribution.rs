@@ -11,7 +11,7 @@ use core::fmt;
 use crate::Digest;
 use crate::account::Account;
 use crate::cbor::{Cbor, CborError, Decoder, Encoder};
-use crate::receipt::{ALGORITHM_ED25519, ProtectedHeader, SignedStatement, key_id};
+use crate::receipt::{ProtectedHeader, SignedStatement};
 
 /// Media type of a manifest.
 pub const CONTRIBUTION_CONTENT_TYPE: &str = "application/tally-contribution+cbor";
@@ -180,22 +180,14 @@ impl Contribution {
     /// The only protected header that this contribution's envelope has.
     #[must_use]
     pub fn header(&self) -> ProtectedHeader {
-        let key_id = key_id(&self.contributor);
-        ProtectedHeader {
-            algorithm: ALGORITHM_ED25519,
-            content_type: CONTRIBUTION_CONTENT_TYPE.into(),
-            key_id,
-            issuer: format!("tally:key:{key_id}"),
-            subject: format!("tally:contribution:{}", self.subject),
-        }
+        let subject = format!("tally:contribution:{}", self.subject);
+        ProtectedHeader::of_key(&self.contributor, CONTRIBUTION_CONTENT_TYPE, subject)
     }
 
     /// The envelope with a signature over it that `sign` makes.
     #[must_use]
     pub fn signed(&self, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> SignedStatement {
-        let (protected, payload) = (self.header().encode(), self.encode());
-        let signature = sign(&SignedStatement::to_be_signed(&protected, &payload));
-        SignedStatement { protected, payload, signature }
+        SignedStatement::sign(&self.header(), self.encode(), sign)
     }
 
     /// Who gets what it earns.
@@ -302,17 +294,24 @@ fn decode_parent(decoder: &mut Decoder<'_>) -> Result<Parent, CborError> {
     Ok(Parent { relation, manifest, share_bps: u16::try_from(share).unwrap_or(u16::MAX) })
 }
 
-/// Somebody else than the contributor, and no pool.
-fn decode_payee(decoder: &mut Decoder<'_>, contributor: &[u8; 32]) -> Result<Account, CborError> {
+/// Somebody else than the one who signs, and no pool.
+pub(crate) fn decode_payee(
+    decoder: &mut Decoder<'_>,
+    signer: &[u8; 32],
+) -> Result<Account, CborError> {
     match Account::decode_from(decoder)? {
         Account::Feedback => Err(unknown("payee", 1)),
-        Account::Contributor(key) if key == *contributor => Err(unknown("payee", 2)),
+        Account::Contributor(key) if key == *signer => Err(unknown("payee", 2)),
         payee @ (Account::Commons | Account::Contributor(_)) => Ok(payee),
     }
 }
 
 /// A text of at least one byte.
-fn words(decoder: &mut Decoder<'_>, what: &'static str, limit: u64) -> Result<String, CborError> {
+pub(crate) fn words(
+    decoder: &mut Decoder<'_>,
+    what: &'static str,
+    limit: u64,
+) -> Result<String, CborError> {
     let offset = decoder.offset();
     match decoder.text(what, limit)? {
         "" => Err(CborError::Empty { what, offset }),
@@ -320,6 +319,6 @@ fn words(decoder: &mut Decoder<'_>, what: &'static str, limit: u64) -> Result<St
     }
 }
 
-fn unknown(what: &'static str, found: u64) -> CborError {
+pub(crate) fn unknown(what: &'static str, found: u64) -> CborError {
     CborError::Value { what, found: i64::try_from(found).unwrap_or(i64::MAX) }
 }

@@ -55,7 +55,7 @@ impl EntryKind {
     pub const SPLIT_POLICY: Self = Self(3);
     /// The digest of an epoch of a ledger.
     pub const EPOCH: Self = Self(4);
-    /// The digest of a signed rating.
+    /// The digest of signed feedback: a rating, a gold answer or a use of ratings.
     pub const FEEDBACK: Self = Self(5);
 
     /// Takes a kind.

@@ -30,6 +30,7 @@ pub mod cosignature;
 pub mod digest;
 pub mod ed25519;
 pub mod entry;
+pub mod feedback;
 pub mod note;
 pub mod philox;
 pub mod receipt;

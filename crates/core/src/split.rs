@@ -51,6 +51,14 @@ impl Offset {
         Self(Digest::of_tagged(tag::SPLIT_OFFSET, &parts))
     }
 
+    /// The offset of one payout of the feedback pool: of the log index at which its range begins, the
+    /// split policy, and the uses that it is for; never of what is divided or among whom.
+    #[must_use]
+    pub fn of_payout(begin: u64, policy: &Digest, uses: &Digest) -> Self {
+        let parts: [&[u8]; 3] = [&begin.to_be_bytes(), policy.as_bytes(), uses.as_bytes()];
+        Self(Digest::of_tagged(tag::FEEDBACK_OFFSET, &parts))
+    }
+
     /// The digest as a number, modulo the sum of weights.
     fn below(self, sum: u64) -> u64 {
         let step = |rest: u64, byte: &u8| -> u64 {

@@ -72,6 +72,10 @@ tags! {
     SUM_ROOT = "sum-root/v1";
     /// Salt of one leaf, from an epoch's secret.
     SUM_SALT = "sum-salt/v1";
+    /// The uses of ratings that a payout of the feedback pool is for.
+    FEEDBACK_USES = "feedback-uses/v1";
+    /// Where the rounding of a payout of the feedback pool begins.
+    FEEDBACK_OFFSET = "feedback-offset/v1";
     /// Link of the book's journal.
     JOURNAL = "journal/v1";
     /// One evidence item referred to by digest.

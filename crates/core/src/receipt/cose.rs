@@ -6,6 +6,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use crate::cbor::{Cbor, CborError, Decoder, Encoder};
+use crate::ed25519::{self, Ed25519Error, PublicKey, Signature};
 use crate::{Digest, tag};
 
 /// Most bytes of a protected header.
@@ -56,6 +57,19 @@ impl ProtectedHeader {
             subject: format!("tally:receipt:{hex}"),
         }
     }
+
+    /// The only header that what a key says of a subject has under a media type.
+    #[must_use]
+    pub fn of_key(key: &[u8; 32], content_type: &str, subject: String) -> Self {
+        let key_id = key_id(key);
+        Self {
+            algorithm: ALGORITHM_ED25519,
+            content_type: content_type.into(),
+            key_id,
+            issuer: format!("tally:key:{key_id}"),
+            subject,
+        }
+    }
 }
 
 impl Cbor for ProtectedHeader {
@@ -99,6 +113,28 @@ pub struct SignedStatement {
 }
 
 impl SignedStatement {
+    /// The envelope of a payload with the signature that `sign` makes over it.
+    #[must_use]
+    pub fn sign(
+        header: &ProtectedHeader,
+        payload: Vec<u8>,
+        sign: impl FnOnce(&[u8]) -> [u8; 64],
+    ) -> Self {
+        let protected = header.encode();
+        let signature = sign(&Self::to_be_signed(&protected, &payload));
+        Self { protected, payload, signature }
+    }
+
+    /// Verifies that a key made the signature; what it is under is not looked at.
+    ///
+    /// # Errors
+    /// If it is no key, or the signature does not hold.
+    pub fn verify_by(&self, key: &[u8; 32]) -> Result<(), Ed25519Error> {
+        let message = Self::to_be_signed(&self.protected, &self.payload);
+        let key = PublicKey::from_bytes(key)?;
+        ed25519::verify(&key, &message, &Signature::from_bytes(self.signature))
+    }
+
     /// The bytes that are signed: the `Sig_structure` of RFC 9052 §4.4 without external data.
     #[must_use]
     pub fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
