@@ -27,6 +27,7 @@ const LAWS: [Laws; 3] = [
         program: &["--lib"],
         tests: &[
             "attribution::tests::nothing_is_lost_or_added_in_10_000_random_cases",
+            "feedback::tests::ten_thousand_random_payouts_lose_nothing_and_keep_the_cap",
             "split::tests::a_million_splits_of_all_sizes_lose_nothing_and_add_nothing",
             "split::tests::dividing_a_name_among_neighbours_gains_and_loses_nothing",
             "split::tests::shares_add_up_and_each_is_its_exact_value_rounded",

@@ -18,15 +18,17 @@ mod earnings;
 mod embedded;
 mod error;
 mod event;
+mod feedback;
 mod owed;
 
-pub use audit::{Audit, LISTED_MAX, Listed, Opening, audit};
+pub use audit::{Audit, LISTED_MAX, Listed, Opening, TermsOf, audit};
 pub use balance::{Balance, BookAccount, Totals, encode_balances, totals};
 pub use due::{Due, Entry, Phase, Resolution, SHARES_MAX, Share, TIME_S_MAX, Transfer};
 pub use earnings::{Earnings, EarningsTree, state_earnings};
 pub use embedded::{EmbeddedBook, require_same};
 pub use error::LedgerError;
 pub use event::{Event, Head, event_of};
+pub use feedback::{FeedbackTerms, PAYOUTS_LEN_MAX, PaidOut, Payout, RATERS_LEN_MAX};
 pub use owed::{BASIS_RESIDUAL, Owed, OwedError};
 pub use tally_core::attribution::CHALLENGE_S_MAX;
 
@@ -88,8 +90,30 @@ pub trait Book {
     /// booked once.
     ///
     /// # Errors
-    /// An epoch that is not closed.
+    /// An epoch that is not closed, and the pool of feedback, which only
+    /// [`pay_feedback`](Self::pay_feedback) pays.
     fn claim(&mut self, epoch: u64, account: &Account) -> Result<u128, LedgerError>;
+
+    /// Pays the pool of feedback out: divides all that it holds by the weights, caps what an account
+    /// gets, and leaves the rest in the pool. To ask for the last payout again yields that one.
+    ///
+    /// # Errors
+    /// Terms that no payout can have, a range that does not begin where the last payout that stands
+    /// ended, and a pool or weights of which nobody gets anything.
+    fn pay_feedback(&mut self, terms: &FeedbackTerms) -> Result<PaidOut, LedgerError>;
+
+    /// The first payouts whose event is number `from` or later, in their order,
+    /// [`PAYOUTS_LEN_MAX`] at most; those that were taken back are among them.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    fn payouts(&self, from: u64) -> Result<Vec<PaidOut>, LedgerError>;
+
+    /// Where the next payout begins: where the last one that stands ended.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    fn payout_begin(&self) -> Result<u64, LedgerError>;
 
     /// The balance of one account; zero for one that was never booked to.
     ///

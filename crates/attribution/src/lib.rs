@@ -7,6 +7,7 @@ pub mod attributor;
 pub mod croissant;
 pub mod dataset;
 pub mod did;
+pub mod feedback;
 pub mod index;
 pub mod json;
 pub mod ledger;

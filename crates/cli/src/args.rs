@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tally_core::computation::{Micro, TEMPERATURE_MAX};
 
 mod contribute;
+mod feedback;
 mod ledger;
 mod model;
 mod policy;
@@ -18,8 +19,9 @@ pub(crate) use contribute::{
     Contribute, ExportContribution, ParentArgument, Publisher, Register, RegistryCommand,
     SplitCommand, Told,
 };
+pub(crate) use feedback::{Feedback, Give, GoldAnswer, UseRatings};
 pub(crate) use ledger::{
-    Audit, Balance, Claim, CloseEpoch, EpochCommand, Ledger, Settle, ShowEpoch,
+    Audit, Balance, Claim, CloseEpoch, EpochCommand, Ledger, PayFeedback, Settle, ShowEpoch,
     Statement as LedgerStatement, VerifyLedger, Void,
 };
 pub(crate) use model::{Check, Import, Model, SignModel, VerifyModel, Weights};
@@ -187,6 +189,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally ledger settle\n  tally ledger epoch close\n  tally ledger statement --of did:key:z6Mk… --out august.earnings\n\nNo money moves here: the book says what is owed and what was paid."
     )]
     Ledger(Ledger),
+    /// Rate answers by their receipts; fix gold answers, and say which ratings were used
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tally feedback give answer.receipt --score 90 --to https://node.example\n  tally feedback list\n  tally ledger feedback\n\nA rating earns when it was used, by how well its rater answers gold questions."
+    )]
+    Feedback(Feedback),
     /// Show this node's public keys and its policy
     #[command(
         after_help = "Example:\n  tally key\n\nThe last lines are for others: with them they write a policy that trusts this node."

@@ -6,6 +6,7 @@ mod completions;
 mod contribute;
 mod demo;
 mod embed;
+mod feedback;
 mod inspect;
 mod key;
 mod ledger;
@@ -65,6 +66,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Register(register) => contribute::register(&register, context),
         args::Command::Registry(registry) => registry::run(&registry, context),
         args::Command::Split(split) => registry::split(&split, context),
+        args::Command::Feedback(feedback) => feedback::run(&feedback, context),
         args::Command::Ledger(ledger) => ledger::run(&ledger, context),
         args::Command::Key => key::run(context),
         args::Command::Log(log) => log::run(&log, context),

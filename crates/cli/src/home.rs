@@ -118,15 +118,29 @@ impl Home {
         self.root.join("reasons")
     }
 
+    /// The signed feedback that this node keeps.
+    pub(crate) fn feedback(&self) -> PathBuf {
+        self.root.join("feedback")
+    }
+
     /// The key of whoever contributes from this home; made on first use.
     pub(crate) fn load_or_create_contributor(&self) -> Result<SigningKey> {
-        let path = self.keys().join(format!("{}.key", KeyPurpose::Contributor.name()));
+        self.load_or_create(KeyPurpose::Contributor)
+    }
+
+    /// The key for ratings that raters do not sign themselves; made on first use.
+    pub(crate) fn load_or_create_feedback(&self) -> Result<SigningKey> {
+        self.load_or_create(KeyPurpose::Feedback)
+    }
+
+    fn load_or_create(&self, purpose: KeyPurpose) -> Result<SigningKey> {
+        let path = self.keys().join(format!("{}.key", purpose.name()));
         if path.exists() {
-            return Ok(load_key(&path, KeyPurpose::Contributor)?);
+            return Ok(load_key(&path, purpose)?);
         }
         let mut seed = Zeroizing::new([0; 32]);
         random(&mut *seed)?;
-        Ok(create_key(&path, KeyPurpose::Contributor, &seed)?)
+        Ok(create_key(&path, purpose, &seed)?)
     }
 
     /// The node's API keys, by their hashes.

@@ -9,6 +9,7 @@ mod book;
 mod command;
 mod context;
 mod contributions;
+mod feedback;
 mod home;
 mod ladder;
 mod models;

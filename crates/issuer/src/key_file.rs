@@ -28,6 +28,8 @@ pub enum KeyPurpose {
     Cosigner,
     /// What its owner contributes.
     Contributor,
+    /// Ratings that a node takes from raters who do not sign.
+    Feedback,
 }
 
 impl KeyPurpose {
@@ -42,6 +44,7 @@ impl KeyPurpose {
             Self::Log => "log",
             Self::Cosigner => "cosigner",
             Self::Contributor => "contributor",
+            Self::Feedback => "feedback",
         }
     }
 
@@ -51,6 +54,7 @@ impl KeyPurpose {
             Self::Log => "tally-secret-key-1 log",
             Self::Cosigner => "tally-secret-key-1 cosigner",
             Self::Contributor => "tally-secret-key-1 contributor",
+            Self::Feedback => "tally-secret-key-1 feedback",
         }
     }
 }

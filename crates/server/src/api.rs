@@ -4,6 +4,7 @@ pub mod asked;
 pub mod chat;
 pub mod completion;
 pub mod error;
+pub mod feedback;
 pub mod parse;
 pub mod response;
 

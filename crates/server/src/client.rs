@@ -82,13 +82,42 @@ pub enum ReadError {
 /// # Errors
 /// An address of no use, a node that does not answer with 200, or an answer beyond the limits.
 pub async fn fetch(node: &str, path: &str, limits: FetchLimits) -> Result<Vec<u8>, FetchError> {
-    let refused = || FetchError::Address(node.into());
-    let base = base_of(node).ok_or_else(refused)?;
-    let request = hyper::Request::get(address(&base, path).map_err(|_| refused())?)
-        .header(header::ACCEPT, "application/cbor, application/json;q=0.5")
-        .body(Full::default())
-        .map_err(|_| refused())?;
+    let request = hyper::Request::get(whole(node, path)?)
+        .header(header::ACCEPT, "application/cbor, application/json;q=0.5");
+    ask(node, request.body(Full::default()), limits).await
+}
+
+/// Sends a node JSON under a path, with an API key if it wants one, and gets what it answers.
+///
+/// # Errors
+/// As [`fetch`], and a key that cannot stand in a header.
+pub async fn post(
+    node: &str,
+    path: &str,
+    key: Option<&str>,
+    body: Vec<u8>,
+    limits: FetchLimits,
+) -> Result<Vec<u8>, FetchError> {
+    let mut request =
+        hyper::Request::post(whole(node, path)?).header(header::CONTENT_TYPE, "application/json");
+    if let Some(key) = key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    ask(node, request.body(Full::from(body)), limits).await
+}
+
+fn whole(node: &str, path: &str) -> Result<Uri, FetchError> {
+    let base = base_of(node);
+    base.and_then(|base| address(&base, path).ok()).ok_or_else(|| FetchError::Address(node.into()))
+}
+
+async fn ask(
+    node: &str,
+    request: Result<hyper::Request<Full<Bytes>>, axum::http::Error>,
+    limits: FetchLimits,
+) -> Result<Vec<u8>, FetchError> {
     let unreachable = |reason: String| FetchError::Unreachable { node: node.into(), reason };
+    let request = request.map_err(|error| unreachable(error.to_string()))?;
     let asking = connections()?;
     let answered = match timeout(limits.wait_max, asking.request(request)).await {
         Ok(Ok(answered)) => answered,

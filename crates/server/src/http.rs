@@ -20,6 +20,7 @@ use crate::{api::error::ApiError, local::require_local, node::ServerNode};
 mod complete;
 mod describe;
 pub mod embed;
+mod feedback;
 pub mod keys;
 mod log;
 mod meta;
@@ -46,6 +47,7 @@ fn routes() -> OpenApiRouter<Arc<ServerNode>> {
         .routes(routes!(keys::keys))
         .routes(routes!(receipts::receipt))
         .routes(routes!(receipts::object))
+        .routes(routes!(feedback::feedback))
         .routes(routes!(log::file))
         .routes(routes!(meta::health))
         .routes(routes!(meta::metrics))

@@ -192,6 +192,14 @@ impl Desk {
         self.bundle_of(&statement)
     }
 
+    /// The signed statement of a receipt id.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn statement_of(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, IssueError> {
+        Ok(self.store.get(id)?)
+    }
+
     /// The signed statement with a receipt digest.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod access;
 pub mod again;
 pub mod api;
 pub mod client;
+pub mod feedback;
 pub mod http;
 pub mod issue;
 pub mod listen;

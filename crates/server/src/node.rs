@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    access::Access, http::keys::NodeKeyList, issue::Desk, listen::ListenLimits, metrics::Metrics,
-    rehearsal::Rehearsal, shelf::Shelf, world::World,
+    access::Access, feedback::FeedbackDesk, http::keys::NodeKeyList, issue::Desk,
+    listen::ListenLimits, metrics::Metrics, rehearsal::Rehearsal, shelf::Shelf, world::World,
 };
 
 /// KiB of text that are tokenized at a time: each byte may take some 300 bytes of memory.
@@ -57,6 +57,8 @@ pub struct ServerNode {
     pub shelf: Shelf,
     /// Receipts.
     pub desk: Desk,
+    /// Ratings.
+    pub feedback: FeedbackDesk,
     /// Who is let in.
     pub access: Access,
     /// Whether it answers this machine alone, and no page in a browser.

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use tally_attribution::attributor::Attributor;
 use tally_attribution::dataset::Dataset;
+use tally_attribution::feedback::FeedbackStore;
 use tally_attribution::index::Builder;
 use tally_attribution::policy_file;
 use tally_attribution::registry::Registry;
@@ -30,6 +31,7 @@ use tally_engine::{BatchLimits, Kernels, Model};
 use tally_issuer::{Node, NodeKeys};
 use tally_log::Posix;
 use tally_server::access::Access;
+use tally_server::feedback::FeedbackDesk;
 use tally_server::http::keys::NodeKeyList;
 use tally_server::issue::Desk;
 use tally_server::node::{Limits, ServerNode, TOKENIZING_KIB};
@@ -311,6 +313,7 @@ fn node_of(folder: &Path, model: &Path, kind: Kind, options: &Options) -> Result
     let storage = |name: &str| Posix::create(folder.join(name)).map(Arc::new);
     let issuer = Node::open(storage("log")?, storage("cosigner")?, &keys)?;
     let store = StatementStore::open(&folder.join("statements"))?;
+    let feedback = FeedbackStore::open(&folder.join("feedback"))?;
     let world: Arc<dyn World> = Arc::new(Clock);
     let limits = Limits::default();
     let shelf = ShelfLimits {
@@ -333,6 +336,7 @@ fn node_of(folder: &Path, model: &Path, kind: Kind, options: &Options) -> Result
     Ok(ServerNode {
         shelf: Shelf::new(Arc::new(One { path: model.to_owned() }), shelf),
         keys: NodeKeyList::new(public.as_bytes(), log.encode(), vec![cosigner.encode()]),
+        feedback: FeedbackDesk::new(desk.clone(), feedback, seed(4)),
         desk,
         access: Access::Anyone,
         is_local: true,

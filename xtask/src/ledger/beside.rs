@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use tally_attribution::ledger::{Book, EmbeddedBook, encode_balances};
 use tally_core::cbor::Cbor as _;
 
-use super::operations::{ASSET, Script, all_entries, perform};
+use super::operations::{ASSET, Script, all_entries, all_payouts, perform};
 use super::postgres::PostgresBook;
 use super::server::Server;
 
@@ -62,6 +62,8 @@ fn compare(one: &dyn Book, other: &dyn Book) -> Result<()> {
             ensure!(found == Some(receipt), "transfer {} leads to {found:?}", share.id);
         }
     }
+    ensure!(all_payouts(one) == all_payouts(other), "the payouts differ");
+    ensure!(one.payout_begin()? == other.payout_begin()?, "the next payouts differ");
     let last = one.last_epoch()?;
     ensure!(last == other.last_epoch()?, "the last epochs differ");
     for number in 0..last.map_or(0, |last| last.epoch.number + 1) {

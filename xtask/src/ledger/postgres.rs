@@ -14,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use postgres::{Client, NoTls, Row};
 use tally_attribution::ledger::{
     Balance, Book, BookAccount, Booked, Boundary, ClosedEpoch, Due, ENTRIES_LEN_MAX, Earnings,
-    EarningsTree, Entry, Event, Head, LedgerError, LogRange, POSTING_LEN_MAX, Phase, Resolution,
-    Settled, TIME_S_MAX, Transfer, Voided, event_of, require_same,
+    EarningsTree, Entry, Event, FeedbackTerms, Head, LedgerError, LogRange, PAYOUTS_LEN_MAX,
+    POSTING_LEN_MAX, PaidOut, Phase, Resolution, Settled, TIME_S_MAX, Transfer, Voided, event_of,
+    require_same,
 };
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
@@ -179,7 +180,36 @@ impl Book for PostgresBook {
     }
 
     fn claim(&mut self, epoch: u64, account: &Account) -> Result<u128, LedgerError> {
+        if *account == Account::Feedback {
+            return Err(LedgerError::PoolClaimed);
+        }
         self.write(|change| change.claim(epoch, account))
+    }
+
+    fn pay_feedback(&mut self, terms: &FeedbackTerms) -> Result<PaidOut, LedgerError> {
+        terms.require_sound(&self.asset)?;
+        self.write(|change| {
+            let last = change.last_payout()?;
+            if terms.follow(last.as_ref().map(|last| &last.payout))? {
+                return last.ok_or(LedgerError::Overflow);
+            }
+            let payout = terms.payout(change.pool()?)?;
+            change.pay_out(payout)
+        })
+    }
+
+    fn payouts(&self, from: u64) -> Result<Vec<PaidOut>, LedgerError> {
+        let query = "SELECT event, taken_back, record FROM tally_ledger.payouts \
+                     JOIN tally_ledger.events ON number = event WHERE event >= $1 \
+                     ORDER BY event LIMIT $2";
+        let limit = signed(PAYOUTS_LEN_MAX as u64);
+        let rows = self.client().query(query, &[&signed(from), &limit]).refused()?;
+        rows.iter().map(paid_out).collect()
+    }
+
+    fn payout_begin(&self) -> Result<u64, LedgerError> {
+        let last = self.client().query_opt(change::LAST_PAYOUT, &[]).refused()?;
+        last.map_or(Ok(0), |row| Ok(paid_out(&row)?.payout.range.end))
     }
 
     fn balance(&self, account: &BookAccount) -> Result<Balance, LedgerError> {
@@ -351,6 +381,16 @@ fn transfer(row: &Row) -> Result<Transfer, LedgerError> {
         amount: amount(row.get(3))?,
         phase,
     })
+}
+
+/// From event, the event that took it back and record.
+fn paid_out(row: &Row) -> Result<PaidOut, LedgerError> {
+    let [event, taken_back] = [0, 1].map(|column| row.get::<_, i64>(column).cast_unsigned());
+    let taken_back = Some(taken_back).filter(|taken_back| *taken_back > 0);
+    match event_of(row.get(2))? {
+        Event::PaidOut(payout) => Ok(PaidOut { event, payout, taken_back }),
+        _ => Err(LedgerError::Event { event, entry: event }),
+    }
 }
 
 /// From event and record.

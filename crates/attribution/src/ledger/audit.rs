@@ -5,12 +5,19 @@
 //! log's entries, all of them, the caller sees to: it has the log.
 
 use tally_core::Digest;
+use tally_core::attribution::SplitPolicy;
 
 use super::earnings::{Earnings, EarningsTree};
-use super::{Book, ClosedEpoch, Due, Entry, LedgerError, Resolution};
+use super::{Book, ClosedEpoch, Due, Entry, FeedbackTerms, LedgerError, LogRange, Resolution};
+use payouts::Payouts;
+
+mod payouts;
 
 /// Most log indices that a list of a report names; the count goes on.
 pub const LISTED_MAX: usize = 1_000;
+
+/// What a payout of a range is for under a split policy, as an auditor finds it.
+pub type TermsOf<'a> = dyn Fn(LogRange, SplitPolicy) -> FeedbackTerms + 'a;
 
 /// What an auditor holds of one log entry that is a receipt with a due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +65,11 @@ pub struct Audit {
     pub surplus: Listed,
     /// Entries that had been taken back; their reasons are the book's word.
     pub voided: Listed,
+    /// Payouts of the feedback pool, by the numbers of their events, that are not what the opened
+    /// receipts and what was signed of them yield.
+    pub unfounded: Listed,
+    /// Payouts that had been taken back, by the numbers of their events.
+    pub reclaimed: Listed,
     /// What the opened receipts yield.
     pub total: u128,
     /// What the book has for entries that were not opened.
@@ -80,8 +92,9 @@ impl Audit {
             self.differing.count,
             self.unsound.count,
             self.surplus.count,
+            self.unfounded.count,
         ];
-        lists == [0; 5] && self.is_root_equal() && self.total == self.stated_total
+        lists == [0; 6] && self.is_root_equal() && self.total == self.stated_total
     }
 
     /// Whether the opened receipts yield the root that was published.
@@ -92,7 +105,8 @@ impl Audit {
 }
 
 /// Recomputes an epoch from openings, which come in the log's order from its first entry on; those
-/// at or after the epoch's end are passed over. One page of the book is in memory at a time.
+/// at or after the epoch's end are passed over. One page of the book is in memory at a time. Payouts
+/// of the feedback pool are computed again by the terms that follow from what the log has.
 ///
 /// # Errors
 /// An epoch that is not closed, openings out of order, a book that cannot be read.
@@ -100,9 +114,10 @@ pub fn audit(
     book: &dyn Book,
     epoch: u64,
     openings: impl IntoIterator<Item = (u64, Opening)>,
+    terms_of: &TermsOf<'_>,
 ) -> Result<Audit, LedgerError> {
     let closed = book.epoch(epoch)?.ok_or(LedgerError::NoEpoch { number: epoch })?;
-    let mut auditor = Auditor::new(&closed);
+    let mut auditor = Auditor::new(&closed, Payouts::before(book, closed.event)?);
     let mut entries = Pages { book, page: vec![].into_iter(), next: Some(0) };
     let mut ahead = entries.next().transpose()?;
     let mut previous = None;
@@ -128,7 +143,7 @@ pub fn audit(
         auditor.add_surplus(&entry);
         ahead = entries.next().transpose()?;
     }
-    auditor.finish(&closed)
+    auditor.finish(&closed, terms_of)
 }
 
 /// All entries of a book in the log's order, page by page.
@@ -161,11 +176,12 @@ struct Auditor {
     end: u64,
     asset: String,
     earnings: Earnings,
+    payouts: Payouts,
     report: Audit,
 }
 
 impl Auditor {
-    fn new(closed: &ClosedEpoch) -> Self {
+    fn new(closed: &ClosedEpoch, payouts: Payouts) -> Self {
         let epoch = &closed.epoch;
         let report = Audit {
             epoch: epoch.number,
@@ -176,6 +192,8 @@ impl Auditor {
             unsound: Listed::default(),
             surplus: Listed::default(),
             voided: Listed::default(),
+            unfounded: Listed::default(),
+            reclaimed: Listed::default(),
             total: 0,
             unopened_amount: 0,
             stated_total: epoch.total,
@@ -183,7 +201,7 @@ impl Auditor {
             stated_root: epoch.root,
         };
         let (event, end, asset) = (closed.event, epoch.end, epoch.asset.clone());
-        Self { event, end, asset, earnings: Earnings::new(), report }
+        Self { event, end, asset, earnings: Earnings::new(), payouts, report }
     }
 
     fn add_surplus(&mut self, entry: &Entry) {
@@ -220,6 +238,7 @@ impl Auditor {
         if entry.due != *due {
             self.report.differing.push(log_index);
         }
+        self.payouts.add(due, &entry.resolution)?;
         if is_taken_back(&entry.resolution, self.event) {
             self.report.voided.push(log_index);
             return Ok(());
@@ -234,9 +253,12 @@ impl Auditor {
         Ok(())
     }
 
-    fn finish(self, closed: &ClosedEpoch) -> Result<Audit, LedgerError> {
-        let tree = EarningsTree::new(&self.earnings, &closed.secret)?;
-        Ok(Audit { total: tree.total(), root: tree.root(), ..self.report })
+    fn finish(self, closed: &ClosedEpoch, terms_of: &TermsOf<'_>) -> Result<Audit, LedgerError> {
+        let mut earnings = self.earnings;
+        let (unfounded, reclaimed) = self.payouts.finish(terms_of, &mut earnings)?;
+        let tree = EarningsTree::new(&earnings, &closed.secret)?;
+        let (total, root) = (tree.total(), tree.root());
+        Ok(Audit { total, root, unfounded, reclaimed, ..self.report })
     }
 }
 

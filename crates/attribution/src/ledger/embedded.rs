@@ -20,10 +20,12 @@ use super::earnings::{Earnings, EarningsTree, earned};
 use super::event::{Event, Head, event_of};
 use super::{
     Balance, Book, BookAccount, Booked, Boundary, ClosedEpoch, Due, ENTRIES_LEN_MAX, Entry,
-    LedgerError, LogRange, POSTING_LEN_MAX, Resolution, Settled, TIME_S_MAX, Transfer, Voided,
+    FeedbackTerms, LedgerError, LogRange, PAYOUTS_LEN_MAX, POSTING_LEN_MAX, PaidOut, Resolution,
+    Settled, TIME_S_MAX, Transfer, Voided,
 };
 use tables::{
-    ACCOUNTS, EARNINGS, ENTRIES, EPOCHS, IDS, JOURNAL, LOGGED, META, PENDING, RECEIPTS, Tables,
+    ACCOUNTS, EARNINGS, ENTRIES, EPOCHS, IDS, JOURNAL, LOGGED, META, PAYOUTS, PENDING, RECEIPTS,
+    Tables,
 };
 
 mod rebuild;
@@ -208,6 +210,9 @@ impl Book for EmbeddedBook {
     }
 
     fn claim(&mut self, epoch: u64, account: &Account) -> Result<u128, LedgerError> {
+        if *account == Account::Feedback {
+            return Err(LedgerError::PoolClaimed);
+        }
         self.write(|tables| {
             if let Some(amount) = tables.claimed(epoch, account)? {
                 return Ok(amount);
@@ -222,6 +227,38 @@ impl Book for EmbeddedBook {
             }
             Ok(amount)
         })
+    }
+
+    fn pay_feedback(&mut self, terms: &FeedbackTerms) -> Result<PaidOut, LedgerError> {
+        terms.require_sound(&self.asset)?;
+        self.write(|tables| {
+            let last = tables.last_payout()?;
+            if terms.follow(last.as_ref().map(|last| &last.payout))? {
+                return last.ok_or(LedgerError::Overflow);
+            }
+            let payout = terms.payout(tables.pool()?)?;
+            let event = tables.head.count;
+            tables.append(&Event::PaidOut(payout.clone()))?;
+            Ok(PaidOut { event, payout, taken_back: None })
+        })
+    }
+
+    fn payouts(&self, from: u64) -> Result<Vec<PaidOut>, LedgerError> {
+        let read = self.read()?;
+        let (payouts, journal) = (read.open_table(PAYOUTS)?, read.open_table(JOURNAL)?);
+        let page = payouts.range(from..)?.take(PAYOUTS_LEN_MAX);
+        page.map(|row| {
+            let (event, taken_back) = row?;
+            tables::paid_out(&journal, event.value(), taken_back.value())
+        })
+        .collect()
+    }
+
+    fn payout_begin(&self) -> Result<u64, LedgerError> {
+        let read = self.read()?;
+        let Some(event) = tables::standing(&read.open_table(PAYOUTS)?)? else { return Ok(0) };
+        let last = tables::paid_out(&read.open_table(JOURNAL)?, event, 0)?;
+        Ok(last.payout.range.end)
     }
 
     fn balance(&self, account: &BookAccount) -> Result<Balance, LedgerError> {

@@ -3,9 +3,11 @@
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
 use tally_core::cbor::CborError;
-use tally_core::split::AMOUNT_MAX;
+use tally_core::split::{AMOUNT_MAX, SplitError};
 use tally_core::sum_tree::SumTreeError;
 use thiserror::Error;
+
+use super::RATERS_LEN_MAX;
 
 /// Why a book refuses, or cannot be read.
 #[derive(Debug, Error)]
@@ -145,6 +147,33 @@ pub enum LedgerError {
         /// The epoch.
         number: u64,
     },
+    /// A payout of the pool does not begin where the one before ended, or covers nothing.
+    #[error("payout covers log indices {begin} to {end}, expected to begin at {expected}")]
+    PayoutRange {
+        /// Where the last one that stands ended.
+        expected: u64,
+        /// Where this one is to begin.
+        begin: u64,
+        /// Where it is to end.
+        end: u64,
+    },
+    /// The raters of a payout are too many, out of order, or to be paid into the pool itself.
+    #[error(
+        "{found} raters are not {RATERS_LEN_MAX} or fewer in the order of their keys, paid elsewhere than the pool"
+    )]
+    Raters {
+        /// How many.
+        found: usize,
+    },
+    /// Nobody would get anything of a payout.
+    #[error("of the {pool} in the pool of feedback nobody gets anything")]
+    NothingToPay {
+        /// What is in the pool.
+        pool: u128,
+    },
+    /// What is in the pool was to be claimed.
+    #[error("the pool of feedback is paid out to raters and claimed by nobody")]
+    PoolClaimed,
     /// The account has no leaf in the epoch's tree.
     #[error("account {account} has no earnings in epoch {number}")]
     NoEarnings {
@@ -232,6 +261,9 @@ pub enum LedgerError {
     /// The sum tree cannot be made.
     #[error(transparent)]
     Tree(#[from] SumTreeError),
+    /// The pool cannot be divided.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// The embedded database refuses.
     #[error("the embedded book: {0}")]
     Embedded(#[source] Box<redb::Error>),

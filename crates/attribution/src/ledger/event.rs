@@ -8,7 +8,7 @@ use tally_core::cbor::{Cbor, CborError, Decoder, Encoder};
 use tally_core::sum_tree::{ASSET_BYTES_MAX, Epoch, EpochSecret};
 use tally_core::{Digest, tag};
 
-use super::{Due, LedgerError, POSTING_LEN_MAX};
+use super::{Due, LedgerError, POSTING_LEN_MAX, Payout};
 
 /// One thing that happened; receipts are named by the numbers of the events that booked them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum Event {
         /// How much.
         amount: u128,
     },
+    /// The pool of feedback was paid out.
+    PaidOut(Payout),
 }
 
 impl Cbor for Event {
@@ -86,12 +88,13 @@ impl Cbor for Event {
                 account.encode_into(encoder.array(4).uint(6).uint(*epoch));
                 encode_amount(encoder, *amount);
             }
+            Self::PaidOut(payout) => payout.encode_into(encoder.array(2).uint(7)),
         }
     }
 
     fn decode_from(decoder: &mut Decoder<'_>) -> Result<Self, CborError> {
         let len = decoder.array("event", 4)?;
-        let kind = decoder.uint_up_to("kind of event", 6)?;
+        let kind = decoder.uint_up_to("kind of event", 7)?;
         let (event, expected) = match kind {
             0 => {
                 let asset = decoder.text("asset", ASSET_BYTES_MAX)?.into();
@@ -117,6 +120,7 @@ impl Cbor for Event {
                 let secret = EpochSecret::from_bytes(decoder.array_of("epoch's secret")?);
                 (Self::Closed { epoch, secret }, 3)
             }
+            7 => (Self::PaidOut(Payout::decode_from(decoder)?), 2),
             _ => {
                 let epoch = decoder.uint()?;
                 let account = Account::decode_from(decoder)?;

@@ -1,11 +1,12 @@
 //! Chosen cases of each rule of a book.
 
 use tally_attribution::ledger::{
-    Balance, Book, BookAccount, Booked, Due, EmbeddedBook, LedgerError, LogRange, Opening, Settled,
-    Share, TIME_S_MAX, Voided, audit, totals,
+    Balance, Book, BookAccount, Booked, Due, EmbeddedBook, FeedbackTerms, LedgerError, LogRange,
+    Opening, Settled, Share, TIME_S_MAX, Voided, audit, totals,
 };
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
+use tally_core::attribution::SplitPolicy;
 use tally_core::split::AMOUNT_MAX;
 use tally_core::sum_tree::EpochSecret;
 use tempfile::TempDir;
@@ -39,6 +40,11 @@ fn due(log_index: u8) -> Due {
         amount: 100,
         shares: vec![share(0, ALICE, 70), share(1, Account::Commons, 30)],
     }
+}
+
+/// Nobody was used for anything.
+fn nobody(range: LogRange, policy: SplitPolicy) -> FeedbackTerms {
+    FeedbackTerms { range, policy, uses: Digest::of_content(b""), weights: vec![] }
 }
 
 fn earned(book: &dyn Book) -> Balance {
@@ -184,7 +190,7 @@ fn a_claim_is_paid_once_and_never_more_than_was_earned() {
     book.close_epoch(range(0, 2), 1_100, &SECRET).unwrap();
     assert_eq!(book.claim(0, &ALICE).unwrap(), 140);
     assert_eq!(book.claim(0, &ALICE).unwrap(), 140);
-    assert_eq!(book.claim(0, &Account::Feedback).unwrap(), 0);
+    assert!(matches!(book.claim(0, &Account::Feedback), Err(LedgerError::PoolClaimed)));
     assert_eq!(totals(&book).unwrap().paid, 140);
     // One of the two is taken back: what was paid too much is made up for by what comes later.
     book.void(&due(0).receipt, &Digest::of_content(b"why")).unwrap();
@@ -215,18 +221,18 @@ fn an_audit_names_what_is_omitted_unopened_changed_surplus_and_taken_back() {
     book.close_epoch(range(0, 7), 1_100, &SECRET).unwrap();
     let honest = |log_index: u8| (u64::from(log_index), Opening::Due(due(log_index)));
     let all = || [0, 1, 2, 4, 5, 6].map(honest);
-    let clean = audit(&book, 0, all()).unwrap();
+    let clean = audit(&book, 0, all(), &nobody).unwrap();
     assert!(clean.is_clean());
     assert_eq!((clean.opened, clean.total, &clean.voided.first[..]), (6, 500, &[6][..]));
     // The log has an entry 3 that the book does not.
     let mut openings = all().to_vec();
     openings.insert(3, honest(3));
-    let report = audit(&book, 0, openings).unwrap();
+    let report = audit(&book, 0, openings, &nobody).unwrap();
     assert_eq!((&report.omitted.first[..], report.total), (&[3][..], 600));
     assert!(!report.is_clean() && !report.is_root_equal());
     let mut openings = all();
     openings[1].1 = Opening::Unopened;
-    let report = audit(&book, 0, openings).unwrap();
+    let report = audit(&book, 0, openings, &nobody).unwrap();
     assert_eq!((&report.unopened.first[..], report.unopened_amount), (&[1][..], 100));
     assert_eq!(report.total + report.unopened_amount, report.stated_total);
     assert!(!report.is_clean());
@@ -234,17 +240,18 @@ fn an_audit_names_what_is_omitted_unopened_changed_surplus_and_taken_back() {
     let mut changed = due(2);
     (changed.shares[0].amount, changed.shares[1].amount) = (69, 31);
     openings[2].1 = Opening::Due(changed);
-    let report = audit(&book, 0, openings).unwrap();
+    let report = audit(&book, 0, openings, &nobody).unwrap();
     assert_eq!((&report.differing.first[..], report.total), (&[2][..], 500));
     assert!(!report.is_clean() && !report.is_root_equal());
     let mut openings = all();
     openings[4].1 = Opening::Due(Due { amount: 99, ..due(5) });
-    assert_eq!(audit(&book, 0, openings).unwrap().unsound.first, [5]);
-    let report = audit(&book, 0, all().into_iter().filter(|(index, _)| *index != 4)).unwrap();
+    assert_eq!(audit(&book, 0, openings, &nobody).unwrap().unsound.first, [5]);
+    let report =
+        audit(&book, 0, all().into_iter().filter(|(index, _)| *index != 4), &nobody).unwrap();
     assert_eq!(report.surplus.first, [4]);
-    let order = audit(&book, 0, [honest(1), honest(1)]);
+    let order = audit(&book, 0, [honest(1), honest(1)], &nobody);
     assert!(matches!(order, Err(LedgerError::OpeningOrder { previous: 1, found: 1 })));
-    assert!(matches!(audit(&book, 1, all()), Err(LedgerError::NoEpoch { number: 1 })));
+    assert!(matches!(audit(&book, 1, all(), &nobody), Err(LedgerError::NoEpoch { number: 1 })));
 }
 
 #[test]
@@ -253,10 +260,10 @@ fn a_correction_after_an_epoch_leaves_its_audit_as_it_was() {
     book.close_epoch(range(0, 2), 1_100, &SECRET).unwrap();
     book.void(&due(1).receipt, &Digest::of_content(b"why")).unwrap();
     let all = [0, 1].map(|log_index| (u64::from(log_index), Opening::Due(due(log_index))));
-    let report = audit(&book, 0, all.clone()).unwrap();
+    let report = audit(&book, 0, all.clone(), &nobody).unwrap();
     assert!(report.is_clean() && report.voided.count == 0);
     book.close_epoch(range(2, 3), 1_200, &EpochSecret::from_bytes([5; 32])).unwrap();
-    let report = audit(&book, 1, all).unwrap();
+    let report = audit(&book, 1, all, &nobody).unwrap();
     assert!(report.is_clean() && report.voided.first == [1] && report.total == 100);
 }
 

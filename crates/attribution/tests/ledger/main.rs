@@ -5,20 +5,22 @@
 use std::collections::BTreeMap;
 
 use tally_attribution::ledger::{
-    Audit, Book, BookAccount, EarningsTree, EmbeddedBook, Entry, Opening, audit, encode_balances,
-    state_earnings, totals,
+    Audit, Book, BookAccount, EarningsTree, EmbeddedBook, Entry, FeedbackTerms, LogRange, Opening,
+    audit, encode_balances, state_earnings, totals,
 };
 use tally_core::account::Account;
+use tally_core::attribution::SplitPolicy;
 use tally_core::cbor::Cbor as _;
 use tally_core::ed25519::SigningKey;
 use tally_core::sum_tree::EarningsStatement;
 
 use model::Model;
-use operations::{ASSET, Script, all_entries, perform};
+use operations::{ASSET, Script, all_entries, all_payouts, perform};
 
 mod laws;
 mod model;
 mod operations;
+mod payouts;
 
 const OPERATIONS: u32 = 10_000;
 /// After so many operations the whole states are compared.
@@ -44,9 +46,13 @@ fn random_operations_give_the_answers_and_the_state_of_a_naive_book() {
     assert_eq!(rebuilt.head().unwrap(), book.head().unwrap());
     assert_eq!(encode_balances(&rebuilt).unwrap(), encode_balances(&book).unwrap());
     compare(&rebuilt, &model);
-    println!("{}", audit_all(&book));
+    println!("{}", audit_all(&book, &script.terms));
     println!("{OPERATIONS} operations, {} events", book.head().unwrap().count);
     println!("{} cases", answers.values().sum::<u32>());
+    let payouts = all_payouts(&book);
+    let taken_back = payouts.iter().filter(|it| it.taken_back.is_some()).count();
+    println!("{} payouts, {taken_back} of them taken back", payouts.len());
+    assert!(payouts.len() >= 100 && taken_back >= 5, "too few payouts to tell");
     answers.iter().for_each(|(kind, count)| println!("{count:6} {kind}"));
     assert!(answers.len() >= 20, "too few kinds of answers: {answers:?}");
 }
@@ -69,6 +75,8 @@ fn compare(book: &dyn Book, model: &Model) {
     assert_eq!(book.head().unwrap().count, model.head().unwrap().count);
     let entries = all_entries(book);
     assert_eq!(entries, all_entries(model));
+    assert_eq!(all_payouts(book), all_payouts(model));
+    assert_eq!(book.payout_begin().unwrap(), model.payout_begin().unwrap());
     entries.iter().for_each(|entry| trace(book, entry));
     let totals = totals(book).unwrap();
     assert_eq!(totals.sum.debits_pending, totals.sum.credits_pending);
@@ -92,8 +100,13 @@ fn trace(book: &dyn Book, entry: &Entry) {
     assert_eq!(book.transfers(&due.receipt).unwrap(), entry.transfers());
 }
 
+/// How a payout is computed again: by the terms that it was asked for with.
+fn terms_of(all: &[FeedbackTerms]) -> impl Fn(LogRange, SplitPolicy) -> FeedbackTerms + '_ {
+    move |_, policy| all.iter().find(|terms| terms.policy == policy).cloned().unwrap()
+}
+
 /// Some epochs of the book, recomputed from openings, and every statement of the last one.
-fn audit_all(book: &dyn Book) -> String {
+fn audit_all(book: &dyn Book, terms: &[FeedbackTerms]) -> String {
     let entries = all_entries(book);
     let last = book.last_epoch().unwrap().unwrap();
     let key = SigningKey::from_seed(&[3; 32]);
@@ -103,7 +116,7 @@ fn audit_all(book: &dyn Book) -> String {
         // An entry that was booked only later was not there to be opened.
         let openings = entries.iter().filter(|entry| entry.event < closed.event);
         let openings = openings.map(|entry| (entry.due.log_index, Opening::Due(entry.due.clone())));
-        let report: Audit = audit(book, number, openings).unwrap();
+        let report: Audit = audit(book, number, openings, &terms_of(terms)).unwrap();
         assert!(report.is_clean(), "epoch {number}: {report:?}");
         let tree = EarningsTree::new(&book.earnings(number).unwrap(), &closed.secret).unwrap();
         assert_eq!((tree.root(), tree.total()), (closed.epoch.root, closed.epoch.total));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tally_attribution::ledger::{
     Balance, Book, BookAccount, Booked, Boundary, ClosedEpoch, Due, Earnings, EarningsTree, Entry,
-    Head, LedgerError, LogRange, Phase, Resolution, Settled, Transfer, Voided,
+    FeedbackTerms, Head, LedgerError, LogRange, PaidOut, Phase, Resolution, Settled, Transfer,
+    Voided,
 };
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
@@ -19,6 +20,7 @@ pub(crate) struct Model {
     entries: Vec<Entry>,
     epochs: Vec<(ClosedEpoch, Earnings)>,
     claims: Vec<(u64, Account, u128)>,
+    payouts: Vec<PaidOut>,
     /// Which receipt has a transfer's name: the one thing that would take too long to search.
     names: BTreeMap<TransferId, Digest>,
 }
@@ -94,6 +96,17 @@ impl Model {
             balances.entry(BookAccount::Earned(*account)).or_default().debits_posted += amount;
             balances.entry(BookAccount::Paid(*account)).or_default().credits_posted += amount;
         }
+        for PaidOut { payout, taken_back, .. } in &self.payouts {
+            let times = u128::from(taken_back.is_some());
+            let pool = balances.entry(BookAccount::Earned(Account::Feedback)).or_default();
+            pool.debits_posted += payout.total();
+            pool.credits_posted += times * payout.total();
+            for (account, amount) in &payout.payments {
+                let rater = balances.entry(BookAccount::Earned(*account)).or_default();
+                rater.credits_posted += amount;
+                rater.debits_posted += times * amount;
+            }
+        }
         balances
     }
 
@@ -104,8 +117,27 @@ impl Model {
         for share in self.entries.iter().filter(posted).flat_map(|entry| &entry.due.shares) {
             *earnings.entry(share.account).or_default() += share.amount;
         }
+        for payout in self.standing() {
+            *earnings.entry(Account::Feedback).or_default() -= payout.payout.total();
+            for (account, amount) in &payout.payout.payments {
+                *earnings.entry(*account).or_default() += amount;
+            }
+        }
         earnings.retain(|_, amount| *amount > 0);
         earnings
+    }
+
+    fn standing(&self) -> impl DoubleEndedIterator<Item = &PaidOut> {
+        self.payouts.iter().filter(|it| it.taken_back.is_none())
+    }
+
+    /// What receipts brought to the pool, less what they took back, and less what was paid out of it.
+    fn pool(&self) -> Option<u128> {
+        let posted = |entry: &&Entry| matches!(entry.resolution, Resolution::Posted { .. });
+        let shares = self.entries.iter().filter(posted).flat_map(|entry| &entry.due.shares);
+        let to_pool = shares.filter(|share| share.account == Account::Feedback);
+        let brought: u128 = to_pool.map(|share| share.amount).sum();
+        brought.checked_sub(self.standing().map(|it| it.payout.total()).sum())
     }
 
     fn paid(&self, account: &Account) -> u128 {
@@ -181,6 +213,10 @@ impl Book for Model {
                 Voided::Posted
             }
         };
+        while self.pool().is_none() {
+            let newest = self.payouts.iter_mut().rfind(|it| it.taken_back.is_none());
+            newest.unwrap().taken_back = Some(event);
+        }
         self.event();
         Ok(voided)
     }
@@ -223,6 +259,9 @@ impl Book for Model {
     }
 
     fn claim(&mut self, epoch: u64, account: &Account) -> Result<u128, LedgerError> {
+        if *account == Account::Feedback {
+            return Err(LedgerError::PoolClaimed);
+        }
         let same = |(at, to, _): &&(u64, Account, u128)| *at == epoch && to == account;
         if let Some((_, _, amount)) = self.claims.iter().find(same) {
             return Ok(*amount);
@@ -235,6 +274,33 @@ impl Book for Model {
             self.event();
         }
         Ok(amount)
+    }
+
+    fn pay_feedback(&mut self, terms: &FeedbackTerms) -> Result<PaidOut, LedgerError> {
+        terms.require_sound(ASSET)?;
+        let last = self.standing().next_back().cloned();
+        if let Some(last) = &last {
+            let same = terms.payout(last.payout.pool).ok();
+            if terms.range.begin != last.payout.range.end && same.as_ref() == Some(&last.payout) {
+                return Ok(last.clone());
+            }
+        }
+        let (LogRange { begin, end }, expected) = (terms.range, self.payout_begin()?);
+        if begin != expected {
+            return Err(LedgerError::PayoutRange { expected, begin, end });
+        }
+        let payout = terms.payout(self.pool().unwrap())?;
+        let paid = PaidOut { event: self.event(), payout, taken_back: None };
+        self.payouts.push(paid.clone());
+        Ok(paid)
+    }
+
+    fn payouts(&self, from: u64) -> Result<Vec<PaidOut>, LedgerError> {
+        Ok(self.payouts.iter().filter(|it| it.event >= from).cloned().collect())
+    }
+
+    fn payout_begin(&self) -> Result<u64, LedgerError> {
+        Ok(self.standing().next_back().map_or(0, |it| it.payout.range.end))
     }
 
     fn balance(&self, account: &BookAccount) -> Result<Balance, LedgerError> {

@@ -1,8 +1,13 @@
 //! Random operations on a book, good ones and bad ones, the same for the same seed.
 
-use tally_attribution::ledger::{Book, CHALLENGE_S_MAX, Due, Entry, LedgerError, LogRange, Share};
+use tally_attribution::ledger::{
+    Book, CHALLENGE_S_MAX, Due, Entry, FeedbackTerms, LedgerError, LogRange, PaidOut, Share,
+};
+use tally_attribution::policy_file;
 use tally_core::Digest;
 use tally_core::account::{Account, TransferId};
+use tally_core::attribution::SplitPolicy;
+use tally_core::feedback::payout::Weight;
 use tally_core::philox::block;
 use tally_core::split::AMOUNT_MAX;
 use tally_core::sum_tree::{Epoch, EpochSecret};
@@ -19,6 +24,7 @@ pub(crate) enum Operation {
     Void(Digest, Digest),
     Close(LogRange, u64, EpochSecret),
     Claim(u64, Account),
+    Pay(FeedbackTerms),
 }
 
 /// Calls a book; the answer as text, so that answers of two books can be compared.
@@ -39,6 +45,7 @@ pub(crate) fn perform(book: &mut dyn Book, operation: &Operation) -> String {
         Operation::Claim(epoch, account) => {
             book.claim(*epoch, account).map(|amount| amount.to_string())
         }
+        Operation::Pay(terms) => book.pay_feedback(terms).map(|paid| format!("{paid:?}")),
     })
 }
 
@@ -98,12 +105,14 @@ pub(crate) struct Script {
     now_s: u64,
     epochs: u64,
     last: Option<Operation>,
+    /// The terms of all payouts that were asked for; each has a policy of its own.
+    pub(crate) terms: Vec<FeedbackTerms>,
 }
 
 impl Script {
     pub(crate) const fn new(seed: u32) -> Self {
         let (draw, now_s) = (Draw::new(seed), 1_800_000_000);
-        Self { draw, booked: vec![], next_index: 0, now_s, epochs: 0, last: None }
+        Self { draw, booked: vec![], next_index: 0, now_s, epochs: 0, last: None, terms: vec![] }
     }
 
     /// The next operation, given the book as it is: ranges and epochs are mostly those that it
@@ -115,7 +124,8 @@ impl Script {
             5..=49 => Operation::Book(self.dues()),
             50..=69 => Operation::Settle(self.now_s.saturating_sub(self.draw.below(300).into())),
             70..=81 => self.void(),
-            82..=89 => self.close(book),
+            82..=87 => self.close(book),
+            88..=91 => self.pay(book),
             _ => Operation::Claim(self.draw.below(3).into(), self.draw.account()).shifted(self),
         };
         self.last = Some(operation.clone());
@@ -207,6 +217,46 @@ impl Script {
         self.epochs = book.last_epoch().unwrap().map_or(0, |last| last.epoch.number + 1);
         let range = LogRange { begin, end: end.min(1 << 40) };
         Operation::Close(range, self.now_s, secret)
+    }
+}
+
+impl Script {
+    /// Mostly the payout that comes next, of few raters, with a cap that often does not bind.
+    fn pay(&mut self, book: &dyn Book) -> Operation {
+        let begin = book.payout_begin().unwrap() + u64::from(self.draw.below(10) == 0);
+        let end = begin + u64::from(self.draw.below(20)).saturating_sub(1);
+        let number = self.terms.len();
+        let policy = SplitPolicy {
+            name: format!("policy {number}"),
+            asset: if self.draw.below(30) == 0 { "EUR".into() } else { ASSET.into() },
+            feedback_cap_bps: [10_000, 10_000, 5_000, 100, 0][self.draw.below(5) as usize],
+            ..policy_file::free()
+        };
+        let count = self.draw.below(6) as u8;
+        let weight = |rater| Weight {
+            rater: [rater; 32],
+            account: self.draw.account(),
+            weight: u64::from(self.draw.below(4)) * 10_000,
+        };
+        let mut weights: Vec<Weight> = (0..count).map(weight).collect();
+        if self.draw.below(20) == 0 {
+            weights.reverse();
+        }
+        let range = LogRange { begin, end };
+        let terms = FeedbackTerms { range, policy, uses: self.draw.digest(), weights };
+        self.terms.push(terms.clone());
+        Operation::Pay(terms)
+    }
+}
+
+/// All payouts of a book.
+pub(crate) fn all_payouts(book: &dyn Book) -> Vec<PaidOut> {
+    let (mut all, mut from) = (vec![], 0);
+    loop {
+        let page = book.payouts(from).unwrap();
+        let Some(last) = page.last() else { return all };
+        from = last.event + 1;
+        all.extend(page);
     }
 }
 

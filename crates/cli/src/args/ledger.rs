@@ -35,6 +35,11 @@ pub(crate) enum Ledger {
         after_help = "Example:\n  tally ledger verify august.earnings --key 3b6a…\n  tally ledger verify august.earnings --key 3b6a… --record epoch-3.epoch --proof epoch-3.tlog-proof --log 'tally.local/log+…'\n\nExit status: 0 it holds, 1 it does not, 2 it cannot be read."
     )]
     Verify(Box<VerifyLedger>),
+    /// Pay the pool of feedback out to raters whose ratings were used
+    #[command(
+        after_help = "Example:\n  tally ledger feedback\n  tally ledger feedback --end 12000\n\nDivides what the pool holds by used ratings of distinct receipts times right gold answers, caps what one account gets, and leaves\nthe rest in the pool. It covers the log from where the last payout ended; the next epoch states what raters have earned by it."
+    )]
+    Feedback(PayFeedback),
     /// Book that an account was paid what an epoch says, less what it was paid before
     #[command(
         after_help = "Example:\n  tally ledger claim --of did:key:z6Mk… --epoch 3\n\nNo money moves here: this books that it did. A second claim of the same epoch changes nothing."
@@ -61,6 +66,16 @@ pub(crate) struct Balance {
 
 #[derive(Debug, Args)]
 pub(crate) struct Settle {
+    /// Let this be now, in milliseconds since 1970 [default: the clock]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub(crate) now: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PayFeedback {
+    /// The log index after the last that the payout covers [default: the log's present end]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) end: Option<u64>,
     /// Let this be now, in milliseconds since 1970 [default: the clock]
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub(crate) now: Option<u64>,
@@ -135,7 +150,7 @@ pub(crate) struct VerifyLedger {
 
 #[derive(Debug, Args)]
 pub(crate) struct Claim {
-    /// Who was paid: a `did:key`, `commons` or `feedback`
+    /// Who was paid: a `did:key` or `commons`
     #[arg(long, value_name = "WHO", value_parser = account)]
     pub(crate) of: Account,
     /// Number of the epoch

@@ -22,6 +22,7 @@ use crate::{
 
 mod audit;
 mod epoch;
+mod feedback;
 mod verify;
 
 pub(crate) fn run(args: &args::Ledger, context: &Context) -> Result<Verdict> {
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &args::Ledger, context: &Context) -> Result<Verdict> {
         args::Ledger::Epoch(args) => epoch::run(args, context)?,
         args::Ledger::Statement(args) => statement(args, context)?,
         args::Ledger::Verify(args) => return verify::run(args, context),
+        args::Ledger::Feedback(args) => feedback::run(args, context)?,
         args::Ledger::Claim(args) => claim(args, context)?,
         args::Ledger::Void(args) => void(args, context)?,
         args::Ledger::Audit(args) => return audit::run(args, context),

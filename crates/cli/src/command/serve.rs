@@ -8,6 +8,7 @@ use tally_server::{
     ModelSource, World,
     access::{Access, Keys},
     api::asked::CHOICES_MAX,
+    feedback::FeedbackDesk,
     http::{self, keys::NodeKeyList},
     issue::Desk,
     listen,
@@ -24,7 +25,7 @@ use super::{Verdict, access, ask};
 use crate::{
     args,
     context::{Context, now_ms},
-    contributions,
+    contributions, feedback,
     home::{Home, random},
     models, node,
     output::Output,
@@ -109,10 +110,16 @@ fn server_of(
     };
     let attributor = contributions::attributor_of(home, &issuer)?;
     let source = Arc::new(Models { home: home.clone() });
+    let (signer, ratings) = (home.load_or_create_feedback()?, feedback::store(home)?);
+    let keys = keys_of(home, &issuer)?;
+    let desk = Desk::new(issuer, Arc::new(store), Arc::clone(&world)).attributing(attributor);
+    let feedback = FeedbackDesk::new(desk.clone(), ratings, signer);
+    feedback.enter_waiting(now_ms()? / 1000).context("cannot enter ratings into the log")?;
     Ok(ServerNode {
         shelf: Shelf::new(source, shelf),
-        keys: keys_of(home, &issuer)?,
-        desk: Desk::new(issuer, Arc::new(store), Arc::clone(&world)).attributing(attributor),
+        keys,
+        desk,
+        feedback,
         metrics: tally_server::Metrics::default(),
         log_public: home.log().join("public"),
         places: Arc::new(Semaphore::new(limits.requests_max as usize)),

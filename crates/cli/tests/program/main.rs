@@ -6,6 +6,7 @@ mod common;
 mod contributing;
 mod describing;
 mod encoder;
+mod feedback;
 mod hostile;
 mod keeping;
 mod ledger;

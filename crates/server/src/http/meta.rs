@@ -237,7 +237,7 @@ pub(super) async fn metrics(State(node): State<Arc<ServerNode>>, headers: Header
 }
 
 /// A place among the requests that are answered at a time.
-fn place(node: &ServerNode) -> Result<OwnedSemaphorePermit, ApiError> {
+pub(super) fn place(node: &ServerNode) -> Result<OwnedSemaphorePermit, ApiError> {
     Arc::clone(&node.places).try_acquire_owned().map_err(|_| overloaded(node))
 }
 

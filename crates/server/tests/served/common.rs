@@ -19,7 +19,9 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use tally_attribution::{attributor::Attributor, policy_file, registry::Registry};
+use tally_attribution::{
+    attributor::Attributor, feedback::FeedbackStore, policy_file, registry::Registry,
+};
 use tally_core::{
     attribution::{SplitPolicy, Tariff},
     computation::Grammar,
@@ -32,6 +34,7 @@ use tally_log::Posix;
 use tally_server::{
     Metrics, ModelSource, World,
     access::Access,
+    feedback::FeedbackDesk,
     http::{self, keys::NodeKeyList},
     issue::Desk,
     node::{Limits, ServerNode, TOKENIZING_KIB},
@@ -180,6 +183,7 @@ impl Stage {
         let storage = |name: &str| Arc::new(Posix::create(folder.path().join(name)).unwrap());
         let issuer = Node::open(storage("log"), storage("cosigner"), &keys).unwrap();
         let store = StatementStore::open(&folder.path().join("statements")).unwrap();
+        let feedback = FeedbackStore::open(&folder.path().join("feedback")).unwrap();
         let world: Arc<dyn World> = Arc::new(Still::default());
         let batch = BatchLimits {
             pass_tokens_max: 64,
@@ -193,10 +197,12 @@ impl Stage {
             memory_bytes_max: 1 << 30,
             batch,
         };
+        let desk =
+            Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world)).attributing(nobody());
         let server = Arc::new(ServerNode {
             shelf: Shelf::new(Arc::new(OnlyDefault), shelf),
-            desk: Desk::new(Arc::new(issuer), Arc::new(store), Arc::clone(&world))
-                .attributing(nobody()),
+            feedback: FeedbackDesk::new(desk.clone(), feedback, seed(4)),
+            desk,
             access: Access::Anyone,
             is_local: true,
             dangerous_without_receipts: false,

@@ -3,15 +3,19 @@
 use postgres::types::ToSql;
 use postgres::{Row, Transaction};
 use tally_attribution::ledger::{
-    BookAccount, Due, Earnings, Event, Head, LedgerError, POSTING_LEN_MAX, Resolution, Settled,
-    event_of,
+    BookAccount, Due, Earnings, Event, Head, LedgerError, POSTING_LEN_MAX, PaidOut, Payout,
+    Resolution, Settled, event_of,
 };
 use tally_core::account::Account;
 use tally_core::cbor::Cbor as _;
 use tally_core::sum_tree::{Epoch, EpochSecret};
 use tally_core::{Digest, tag};
 
-use super::{Refused as _, amount, digest, resolution, signed, transfer_id};
+use super::{Refused as _, amount, digest, paid_out, resolution, signed, transfer_id};
+
+/// The newest payout that stands.
+pub(super) const LAST_PAYOUT: &str = "SELECT event, taken_back, record FROM tally_ledger.payouts \
+    JOIN tally_ledger.events ON number = event WHERE taken_back = 0 ORDER BY event DESC LIMIT 1";
 
 /// A transaction that holds the journal's head, so that there is one at a time.
 pub(super) struct Change<'c> {
@@ -195,7 +199,68 @@ impl<'c> Change<'c> {
         self.move_balances(&entries, debits, "credit")?;
         let credits = "credits_posted = a.credits_posted + s.sum";
         self.move_balances(&entries, credits, "debit")?;
+        while self.in_pool()?.starts_with('-') {
+            self.take_back_payout(number)?;
+        }
         self.take_back(&entries, number, reason)
+    }
+
+    /// What came into the pool of feedback less what went out, as a number with its sign.
+    fn in_pool(&mut self) -> Result<String, LedgerError> {
+        let query = "SELECT (credits_posted - debits_posted)::text FROM tally_ledger.accounts \
+                     WHERE account = $1";
+        let pool = BookAccount::Earned(Account::Feedback).encode();
+        let row = self.transaction.query_opt(query, &[&pool]).refused()?;
+        Ok(row.map_or_else(|| "0".to_owned(), |row| row.get(0)))
+    }
+
+    pub(super) fn pool(&mut self) -> Result<u128, LedgerError> {
+        amount(&self.in_pool()?)
+    }
+
+    pub(super) fn last_payout(&mut self) -> Result<Option<PaidOut>, LedgerError> {
+        let row = self.transaction.query_opt(LAST_PAYOUT, &[]).refused()?;
+        row.map(|row| paid_out(&row)).transpose()
+    }
+
+    pub(super) fn pay_out(&mut self, payout: Payout) -> Result<PaidOut, LedgerError> {
+        let event = self.head.count;
+        self.append(&Event::PaidOut(payout.clone()))?;
+        self.execute("INSERT INTO tally_ledger.payouts VALUES ($1)", &[&signed(event)])?;
+        self.move_payout(&payout, "debits_posted", "credits_posted")?;
+        Ok(PaidOut { event, payout, taken_back: None })
+    }
+
+    fn take_back_payout(&mut self, number: i64) -> Result<(), LedgerError> {
+        let last = self.last_payout()?.ok_or(LedgerError::Overflow)?;
+        self.execute(
+            "UPDATE tally_ledger.payouts SET taken_back = $1 WHERE event = $2",
+            &[&number, &signed(last.event)],
+        )?;
+        self.move_payout(&last.payout, "credits_posted", "debits_posted")
+    }
+
+    /// Adds a payout to one side of the pool's balance, and to one side of those whom it pays.
+    fn move_payout(&mut self, payout: &Payout, pool: &str, payee: &str) -> Result<(), LedgerError> {
+        let earned = |account| BookAccount::Earned(account).encode();
+        let payees: Vec<Vec<u8>> = payout.payments.iter().map(|(to, _)| earned(*to)).collect();
+        let amounts: Vec<String> = payout.payments.iter().map(|(_, it)| it.to_string()).collect();
+        self.execute(
+            &format!(
+                "UPDATE tally_ledger.accounts SET {pool} = {pool} + $2::text::numeric \
+                 WHERE account = $1"
+            ),
+            &[&earned(Account::Feedback), &payout.total().to_string()],
+        )?;
+        self.execute(
+            &format!(
+                "INSERT INTO tally_ledger.accounts AS a (account, {payee}) \
+                 SELECT account, amount::numeric FROM unnest($1::bytea[], $2::text[]) \
+                 AS payment (account, amount) ON CONFLICT (account) \
+                 DO UPDATE SET {payee} = a.{payee} + excluded.{payee}"
+            ),
+            &[&payees, &amounts],
+        )
     }
 
     fn take_back(

@@ -57,6 +57,11 @@ CREATE TABLE IF NOT EXISTS tally_ledger.epochs (
     event bigint NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS tally_ledger.payouts (
+    event bigint PRIMARY KEY,
+    taken_back bigint NOT NULL DEFAULT 0
+);
+
 CREATE TABLE IF NOT EXISTS tally_ledger.earnings (
     epoch bigint NOT NULL,
     account bytea NOT NULL,

@@ -7,7 +7,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _};
 use tally_core::{Digest, Hasher};
 
 use super::tables::{
-    ACCOUNTS, CLAIMS, EARNINGS, ENTRIES, EPOCHS, IDS, LOGGED, META, PENDING, RECEIPTS,
+    ACCOUNTS, CLAIMS, EARNINGS, ENTRIES, EPOCHS, IDS, LOGGED, META, PAYOUTS, PENDING, RECEIPTS,
 };
 use super::{EmbeddedBook, LedgerError, require_head};
 use crate::ledger::Book as _;
@@ -81,6 +81,7 @@ impl EmbeddedBook {
         table!(EPOCHS, |key, value| [&key.to_be_bytes(), &value.to_be_bytes()]);
         table!(EARNINGS, |key, value| [key.0, &key.1.to_be_bytes(), value]);
         table!(CLAIMS, |key, value| [key.0, &key.1.to_be_bytes(), value]);
+        table!(PAYOUTS, |key, value| [&key.to_be_bytes(), &value.to_be_bytes()]);
         table!(META, |key, value| [key.as_bytes(), &value.to_be_bytes()]);
         Ok(hasher.finish())
     }

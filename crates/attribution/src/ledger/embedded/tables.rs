@@ -9,7 +9,7 @@ use tally_core::cbor::Cbor as _;
 
 use super::super::earnings::{Earnings, earned};
 use super::super::event::{Event, Head, event_of};
-use super::super::{Balance, BookAccount, Due, LedgerError, Resolution};
+use super::super::{Balance, BookAccount, Due, LedgerError, PaidOut, Payout, Resolution};
 
 /// Number of an event → its record. The one table that nothing else yields.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -35,6 +35,8 @@ pub(super) const EARNINGS: TableDefinition<'_, (&[u8], u64), &[u8; 16]> =
 /// Encoded account and epoch → what was claimed.
 pub(super) const CLAIMS: TableDefinition<'_, (&[u8], u64), &[u8; 16]> =
     TableDefinition::new("claims");
+/// The event that paid the pool of feedback out → the event that took that back, 0 for none.
+pub(super) const PAYOUTS: TableDefinition<'_, u64, u64> = TableDefinition::new("payouts");
 /// `posted_end`: the index after the last posted receipt.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -54,6 +56,7 @@ pub(super) struct Tables<'t> {
     epochs: Table<'t, u64, u64>,
     earnings: Table<'t, (&'static [u8], u64), &'static [u8; 16]>,
     claims: Table<'t, (&'static [u8], u64), &'static [u8; 16]>,
+    payouts: Table<'t, u64, u64>,
     meta: Table<'t, &'static str, u64>,
     /// Balances that were changed and are not in the table yet.
     changed: BTreeMap<BookAccount, Balance>,
@@ -79,6 +82,7 @@ impl<'t> Tables<'t> {
             epochs: transaction.open_table(EPOCHS)?,
             earnings: transaction.open_table(EARNINGS)?,
             claims: transaction.open_table(CLAIMS)?,
+            payouts: transaction.open_table(PAYOUTS)?,
             meta,
             changed: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -137,6 +141,7 @@ impl<'t> Tables<'t> {
             Event::Claimed { epoch, account, amount } => {
                 self.apply_claimed(*epoch, account, *amount)
             }
+            Event::PaidOut(payout) => self.apply_paid_out(number, payout),
         }
     }
 
@@ -199,7 +204,53 @@ impl<'t> Tables<'t> {
             add(&mut balance.debits_posted, share.amount)?;
         }
         self.entries.insert(entry, (event, number, reason.as_bytes()))?;
+        while self.is_pool_overdrawn()? {
+            self.take_back_payout(number)?;
+        }
         Ok(())
+    }
+
+    fn apply_paid_out(&mut self, number: u64, payout: &Payout) -> Result<(), LedgerError> {
+        let pool = self.change(BookAccount::Earned(Account::Feedback))?;
+        add(&mut pool.debits_posted, payout.total())?;
+        for (account, amount) in &payout.payments {
+            add(&mut self.change(BookAccount::Earned(*account))?.credits_posted, *amount)?;
+        }
+        self.payouts.insert(number, NONE)?;
+        Ok(())
+    }
+
+    /// Whether more went out of the pool than came in and was not taken back.
+    fn is_pool_overdrawn(&self) -> Result<bool, LedgerError> {
+        let pool = self.balance(BookAccount::Earned(Account::Feedback))?;
+        let paid = self.balance(BookAccount::Paid(Account::Feedback))?.credits_posted;
+        let gone = pool.debits_posted.checked_sub(paid).ok_or(LedgerError::Overflow)?;
+        Ok(gone > pool.credits_posted)
+    }
+
+    /// Moves the newest payout that stands back into the pool.
+    fn take_back_payout(&mut self, number: u64) -> Result<(), LedgerError> {
+        let last = self.last_payout()?.ok_or(LedgerError::Overflow)?;
+        let pool = self.change(BookAccount::Earned(Account::Feedback))?;
+        add(&mut pool.credits_posted, last.payout.total())?;
+        for (account, amount) in &last.payout.payments {
+            add(&mut self.change(BookAccount::Earned(*account))?.debits_posted, *amount)?;
+        }
+        self.payouts.insert(last.event, number)?;
+        Ok(())
+    }
+
+    /// The newest payout that stands.
+    pub(super) fn last_payout(&self) -> Result<Option<PaidOut>, LedgerError> {
+        let event = standing(&self.payouts)?;
+        event.map(|event| paid_out(&self.journal, event, NONE)).transpose()
+    }
+
+    /// What the pool of feedback holds and nobody was paid.
+    pub(super) fn pool(&self) -> Result<u128, LedgerError> {
+        let pool = self.balance(BookAccount::Earned(Account::Feedback))?;
+        let paid = self.balance(BookAccount::Paid(Account::Feedback))?.credits_posted;
+        Ok(earned(pool.credits_posted, pool.debits_posted, paid)?.saturating_sub(paid))
     }
 
     /// Takes a pending receipt's reservations away.
@@ -372,6 +423,32 @@ pub(super) fn due(
     match event_of(record.value())? {
         Event::Booked(due) => Ok(due),
         _ => Err(absent),
+    }
+}
+
+/// The event of the newest payout that was not taken back.
+pub(super) fn standing(payouts: &impl ReadableTable<u64, u64>) -> Result<Option<u64>, LedgerError> {
+    for row in payouts.iter()?.rev() {
+        let (event, taken_back) = row?;
+        if taken_back.value() == NONE {
+            return Ok(Some(event.value()));
+        }
+    }
+    Ok(None)
+}
+
+/// The payout that an event made.
+pub(super) fn paid_out(
+    journal: &impl ReadableTable<u64, &'static [u8]>,
+    event: u64,
+    taken_back: u64,
+) -> Result<PaidOut, LedgerError> {
+    match event_of(&record(journal, event)?)? {
+        Event::PaidOut(payout) => {
+            let taken_back = Some(taken_back).filter(|taken_back| *taken_back != NONE);
+            Ok(PaidOut { event, payout, taken_back })
+        }
+        _ => Err(LedgerError::Event { event, entry: event }),
     }
 }
 

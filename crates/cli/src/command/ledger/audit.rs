@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tally_attribution::ledger::{self, Listed, Opening, Owed, OwedError};
+use tally_attribution::{
+    feedback::Records,
+    ledger::{self, Book, Listed, Opening, Owed, OwedError, PaidOut},
+};
 use tally_core::{
     Digest,
     cbor::Cbor as _,
@@ -20,6 +23,8 @@ use super::{super::Verdict, Desk};
 use crate::{
     args, book,
     context::Context,
+    feedback,
+    home::Home,
     output::{Colour, Output, quoted},
     receipts,
 };
@@ -41,6 +46,18 @@ struct Around {
     events: u64,
     /// Where the epoch's record stands in the log.
     record: Option<u64>,
+    /// Feedback of the log that this home cannot show, and what of it is none, with the reason.
+    closed_feedback: Vec<(u64, String)>,
+    /// Payouts, by their events, whose split policy is not in the log.
+    unlogged_policies: Vec<u64>,
+}
+
+impl Around {
+    fn is_clean(&self) -> bool {
+        self.record.is_some()
+            && self.closed_feedback.is_empty()
+            && self.unlogged_policies.is_empty()
+    }
 }
 
 pub(super) fn run(args: &args::Audit, context: &Context) -> Result<Verdict> {
@@ -55,11 +72,21 @@ pub(super) fn run(args: &args::Audit, context: &Context) -> Result<Verdict> {
         false => None,
     };
     let (openings, free) = openings_of(&given, closed.epoch.end, &node, statements.as_ref())?;
-    let report = ledger::audit(&book, args.epoch, openings)?;
+    let payouts = payouts_before(&book, closed.event)?;
+    let (records, closed_feedback) = records_of(&home, &node, &payouts)?;
+    let terms_of = |range, policy| records.terms(range, policy);
+    let report = ledger::audit(&book, args.epoch, openings, &terms_of)?;
+    let mut unlogged_policies = vec![];
+    for it in &payouts {
+        let policy = it.payout.policy.digest();
+        if node.sequencer().with_log(|log| log.lookup(&policy))?.is_none() {
+            unlogged_policies.push(it.event);
+        }
+    }
     let record = book::record_of(&home, &closed)?.digest();
     let record = node.sequencer().with_log(|log| log.lookup(&record))?.map(|index| index.0);
-    let around = Around { free, events, record };
-    let is_clean = report.is_clean() && around.record.is_some();
+    let around = Around { free, events, record, closed_feedback, unlogged_policies };
+    let is_clean = report.is_clean() && around.is_clean();
     context.output.json(&view(&report, &given, &around, is_clean))?;
     show(&report, &given, &around, is_clean, context.output)?;
     Ok(if is_clean { Verdict::Satisfied } else { Verdict::NotSatisfied })
@@ -140,6 +167,46 @@ fn openings_of(
     Ok((openings, free))
 }
 
+/// The payouts before an epoch was closed.
+fn payouts_before(book: &dyn Book, event: u64) -> Result<Vec<PaidOut>> {
+    let (mut all, mut from) = (vec![], 0);
+    loop {
+        let page = book.payouts(from)?;
+        let Some(last) = page.last().filter(|_| from <= event) else { return Ok(all) };
+        from = last.event + 1;
+        all.extend(page.into_iter().filter(|it| it.event < event));
+    }
+}
+
+/// All feedback of the log that these payouts can follow from, as this home shows it; the log's digests
+/// hold the home to it. What it cannot show is listed.
+fn records_of(
+    home: &Home,
+    node: &Node,
+    payouts: &[PaidOut],
+) -> Result<(Records, Vec<(u64, String)>)> {
+    let mut records = Records::new(*node.public_key().as_bytes());
+    let (mut closed, end) = (vec![], payouts.iter().map(|it| it.payout.range.end).max());
+    let Some(end) = end else { return Ok((records, closed)) };
+    // Looking never makes a store.
+    let store = home.feedback().is_file().then(|| feedback::store(home)).transpose()?;
+    for index in 0..end {
+        let entry = node.sequencer().with_log(|log| log.read(LeafIndex(index)))?;
+        if entry.kind != EntryKind::FEEDBACK {
+            continue;
+        }
+        let kept = store.as_ref().map(|store| store.get(&entry.digest)).transpose()?.flatten();
+        let added = match kept {
+            Some(signed) => records.add(index, &signed).map_err(|error| error.to_string()),
+            None => Err("this home does not have it".into()),
+        };
+        if let Err(why) = added {
+            closed.push((index, why));
+        }
+    }
+    Ok((records, closed))
+}
+
 /// Whether the node's own copy of a statement says that it charges nothing.
 ///
 /// The log's digest holds the node to that copy, so it is not the operator's word alone.
@@ -154,7 +221,7 @@ fn is_free(digest: &Digest, statements: Option<&StatementStore>) -> Result<bool>
 }
 
 /// The lists of a report: their names, what they say, and whether one entry is a fault.
-fn lists(report: &ledger::Audit) -> [(&'static str, &'static str, &Listed); 6] {
+fn lists(report: &ledger::Audit) -> [(&'static str, &'static str, &Listed); 8] {
     [
         ("unopened", "were not opened to you", &report.unopened),
         ("omitted", "are opened, and the book does not have them", &report.omitted),
@@ -162,6 +229,8 @@ fn lists(report: &ledger::Audit) -> [(&'static str, &'static str, &Listed); 6] {
         ("unsound", "do not add up, or are of another asset", &report.unsound),
         ("surplus", "stand in the book, and no receipt of the log is there", &report.surplus),
         ("voided", "were taken back: ask for the reasons", &report.voided),
+        ("unfounded", "of the journal are payouts that do not follow", &report.unfounded),
+        ("reclaimed", "of the journal are payouts that corrections took back", &report.reclaimed),
     ]
 }
 
@@ -179,12 +248,19 @@ fn view(report: &ledger::Audit, given: &Given, around: &Around, is_clean: bool) 
         "stated_root": report.stated_root.to_string(),
         "journal_events": around.events,
         "record_log_index": around.record,
+        "closed_feedback": around.closed_feedback.iter().map(|(index, reason)| {
+            json!({ "log_index": index, "reason": reason })
+        }).collect::<Vec<_>>(),
+        "unlogged_policies": around.unlogged_policies,
         "refused": given.refused.iter().map(|(file, reason)| {
             json!({ "file": file, "reason": reason })
         }).collect::<Vec<_>>(),
     });
     for (name, _, found) in lists(report) {
-        told[name] = listed(found);
+        told[name] = match name {
+            "unfounded" | "reclaimed" => json!({ "count": found.count, "events": found.first }),
+            _ => listed(found),
+        };
     }
     told
 }
@@ -222,6 +298,14 @@ fn show(
     }
     if report.unopened_amount > 0 {
         output.line(&format!("    of those not opened the book has {}", report.unopened_amount))?;
+    }
+    for (index, reason) in &around.closed_feedback {
+        let text = format!("feedback at entry {index} is of no use: {}", quoted(reason));
+        output.item("  – ", 4, &text)?;
+    }
+    for event in &around.unlogged_policies {
+        let text = format!("the split policy of payout {event} is not in the log");
+        output.item("  – ", 4, &text)?;
     }
     for (file, reason) in &given.refused {
         output.item("  – ", 4, &format!("{} is no use: {}", quoted(file), quoted(reason)))?;
