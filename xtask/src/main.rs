@@ -27,6 +27,7 @@ mod float;
 mod formats;
 mod fuzz;
 mod identical;
+mod influence;
 mod laws;
 mod layers;
 mod ledger;
@@ -120,6 +121,15 @@ enum Gate {
         #[arg(long)]
         compare: bool,
     },
+    /// The vectors of the families that the default model learned from
+    DefaultInfluence {
+        /// Make the sample of the families again, from this folder of `models/default/prepare.py`
+        #[arg(long)]
+        corpus: Option<PathBuf>,
+        /// Compare with the committed files and write nothing
+        #[arg(long)]
+        compare: bool,
+    },
     /// A book of many receipts: rebuilt, closed, audited, stated; and the book in PostgreSQL beside
     Ledger {
         /// How many made-up receipts
@@ -204,6 +214,9 @@ fn run(repo: &Repo, gate: Gate) -> Result<()> {
         Gate::Perplexity { windows } => perplexity::run(repo, windows),
         Gate::DefaultModel { compare } => default_model::run(repo, compare),
         Gate::DefaultRegistry { compare } => default_registry::run(repo, compare),
+        Gate::DefaultInfluence { corpus, compare } => {
+            influence::run(repo, corpus.as_deref(), compare)
+        }
         Gate::Bench { which } => bench::run(repo, which),
         Gate::Ledger { receipts, operations, embedded_alone } => {
             ledger::run(receipts, operations, embedded_alone)

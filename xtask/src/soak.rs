@@ -1,5 +1,7 @@
 //! `cargo xtask soak`: long runs, whose counts are recorded in `docs/soak.md`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 
@@ -7,6 +9,7 @@ use crate::float;
 use crate::fuzz;
 use crate::repo::{Repo, stdout};
 
+mod influence;
 pub(crate) mod kill;
 mod mutants;
 mod serve;
@@ -50,6 +53,18 @@ pub(crate) enum Soak {
         /// How often
         #[arg(long, default_value_t = 50)]
         rounds: u64,
+    },
+    /// Train small models on halves of the families; compare losses with estimates of influence
+    Influence {
+        /// How many halves, besides those by which the method was chosen
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+        subsets: u32,
+        /// Threads of the training
+        #[arg(long, default_value_t = 1)]
+        threads: u32,
+        /// A Python that has torch and numpy, instead of one made for it below target/
+        #[arg(long)]
+        python: Option<PathBuf>,
     },
     /// Compare the sampler's variate of every one of the 2^32 words with the real number
     Gumbel,
@@ -98,6 +113,11 @@ pub(crate) fn run(repo: &Repo, soak: &Soak) -> Result<()> {
                 true => record(repo, "restart, 50 clients", &format!("{rounds} kills"), &result),
                 false => Ok(()),
             }
+        }
+        Soak::Influence { subsets, threads, python } => {
+            let result = influence::run(repo, *subsets, *threads, python.as_deref())?;
+            println!("influence: {result}");
+            record(repo, "influence", &format!("{subsets} models"), &result)
         }
         Soak::Gumbel => {
             let sweep = float::gumbel_sweep(1);

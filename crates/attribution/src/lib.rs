@@ -1,7 +1,7 @@
 //! Who contributed to an answer, as far as it can be recomputed by anybody.
 //!
-//! So far: whose registered words an output repeats ([`ownership`]), and the index over registered
-//! texts that finds and proves it ([`index`]).
+//! Whose registered words an output repeats ([`ownership`]), the index over registered texts that
+//! finds and proves it ([`index`]), and estimates of influence, labelled as such ([`influence`]).
 
 pub mod attributor;
 pub mod croissant;
@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod did;
 pub mod feedback;
 pub mod index;
+pub mod influence;
 pub mod json;
 pub mod ledger;
 pub mod licence;

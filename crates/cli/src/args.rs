@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tally_core::computation::{Micro, TEMPERATURE_MAX};
 
 mod contribute;
+mod estimate;
 mod feedback;
 mod ledger;
 mod model;
@@ -19,6 +20,7 @@ pub(crate) use contribute::{
     Contribute, ExportContribution, ParentArgument, Publisher, Register, RegistryCommand,
     SplitCommand, Told,
 };
+pub(crate) use estimate::Estimate;
 pub(crate) use feedback::{Feedback, Give, GoldAnswer, UseRatings};
 pub(crate) use ledger::{
     Audit, Balance, Claim, CloseEpoch, EpochCommand, Ledger, PayFeedback, Settle, ShowEpoch,
@@ -154,6 +156,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  tally trace answer.receipt\n  tally trace answer.receipt --html answer.html\n  tally trace 'Some words that may be somebody else’s'\n  tally trace answer.receipt --prove proved.receipt && tally verify proved.receipt\n\nExit status: 0 shown, 1 the receipt's spans are not those of its indices, 2 it cannot be read."
     )]
     Trace(Trace),
+    /// Estimate which of the texts that the model learned from made an answer likelier
+    #[command(
+        after_help = "Example:\n  tally ask 'What is a lock?' --receipt answer.receipt\n  tally estimate answer.receipt\n  tally estimate answer.receipt --all --json | jq '.estimates[].families[0]'\n\nThe answer is computed again, and the scores are the same on every machine. They are estimates: how well such\nscores foretold what retraining showed stands beside each of them. No money follows from them.\n\nExit status: 0 estimated, 1 the answer is not what the computation yields, 2 it cannot be estimated here."
+    )]
+    Estimate(Estimate),
     /// Answer from your own texts, cite them, pay them, and show what removing one changes
     #[command(
         subcommand,

@@ -6,6 +6,7 @@ mod completions;
 mod contribute;
 mod demo;
 mod embed;
+mod estimate;
 mod feedback;
 mod inspect;
 mod key;
@@ -61,6 +62,7 @@ pub(crate) fn run(command: args::Command, context: &Context) -> Result<Verdict> 
         args::Command::Access(access) => access::run(&access, context),
         args::Command::Model(model) => model::run(&model, context),
         args::Command::Trace(trace) => trace::run(&trace, context),
+        args::Command::Estimate(estimate) => estimate::run(&estimate, context),
         args::Command::Rag(rag) => rag::run(&rag, context),
         args::Command::Contribute(contribute) => contribute::run(&contribute, context),
         args::Command::Register(register) => contribute::register(&register, context),

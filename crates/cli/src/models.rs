@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tally_attribution::registry::parse_all;
+use tally_attribution::{
+    influence::{Accuracy, Influence},
+    registry::parse_all,
+};
 use tally_core::{Digest, receipt::SignedStatement};
 use tally_engine::Model;
 
@@ -27,6 +30,18 @@ static DEFAULT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../models/defau
 
 /// What is declared of the model inside the program, signed.
 static DEFAULT_REGISTRY: &[u8] = include_bytes!("../../../models/default/registry.cbor");
+
+/// Vectors of the families that the model inside the program learned from.
+static DEFAULT_INFLUENCE: &[u8] = include_bytes!("../../../models/default/influence.cbor");
+
+/// How well estimates by such vectors foretold what retraining showed.
+static ACCURACY: &[u8] = include_bytes!("../../../models/influence/lds.json");
+
+/// What influence on answers of the model inside the program is estimated by, and how well.
+pub(crate) fn default_influence() -> Result<(Influence, Accuracy)> {
+    let influence = Influence::parse(DEFAULT_INFLUENCE).context("the embedded vectors")?;
+    Ok((influence, Accuracy::parse(ACCURACY).context("the embedded measurement")?))
+}
 
 /// What is declared of the model inside the program: what it learned from, and itself.
 pub(crate) fn default_registry() -> Result<Vec<SignedStatement>> {

@@ -90,6 +90,10 @@ tags! {
     INDEX_ARRAY_LEAF = "index-array-leaf/v1";
     /// Inner node of a shard's suffix array.
     INDEX_ARRAY_NODE = "index-array-node/v1";
+    /// The influence root: vectors of the families that a model learned from.
+    INFLUENCE = "influence/v1";
+    /// Digest of the texts that stand for the families.
+    INFLUENCE_SAMPLE = "influence-sample/v1";
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod forward;
 pub mod generate;
 pub mod grammar;
 pub mod import;
+pub mod influence;
 pub mod kernel;
 pub mod language;
 mod linear;

@@ -6,6 +6,7 @@ mod common;
 mod contributing;
 mod describing;
 mod encoder;
+mod estimating;
 mod feedback;
 mod hostile;
 mod keeping;
