@@ -29,6 +29,12 @@ pub enum PolicyFileError {
         /// The version found.
         found: u64,
     },
+    /// The pools are more or less than the whole.
+    #[error("the split policy's pools are {found} basis points together, expected 10000")]
+    Pools {
+        /// Their sum.
+        found: u32,
+    },
     /// A value is outside what the format allows.
     #[error("the split policy cannot be used: {0}")]
     Value(#[from] CborError),
@@ -81,12 +87,17 @@ pub fn parse(text: &str) -> Result<SplitPolicy, PolicyFileError> {
         return Err(PolicyFileError::Version { found: file.version });
     }
     let Pools { node, weights, code, prompt, context, sources, feedback, commons } = file.pools;
+    let pools_bps = [node, weights, code, prompt, context, sources, feedback, commons];
+    let found: u32 = pools_bps.iter().copied().map(u32::from).sum();
+    if found != 10_000 {
+        return Err(PolicyFileError::Pools { found });
+    }
     let Prices { request, input_token, output_token } = file.tariff;
     let policy = SplitPolicy {
         name: file.name,
         asset: file.asset,
         tariff: Tariff { request, input_token, output_token },
-        pools_bps: [node, weights, code, prompt, context, sources, feedback, commons],
+        pools_bps,
         window: file.window,
         challenge_s: file.challenge_s,
         feedback_cap_bps: file.feedback_cap_bps,

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tally_attribution::ledger::{Book, ClosedEpoch, EmbeddedBook, Entry as Booking, LedgerError};
 use tally_core::{
     Digest,
+    attribution::{SplitPolicy, Tariff},
     cosignature::Timestamp,
     entry::{Entry, EntryKind, HourBucket},
     receipt::SignedStatement,
@@ -27,11 +28,27 @@ const DIGITS_MIN: usize = 4;
 pub(crate) fn open(home: &Home) -> Result<EmbeddedBook> {
     let asset = contributions::split_policy(home)?.asset;
     EmbeddedBook::open(&home.ledger(), &asset).map_err(|error| match &error {
-        LedgerError::Asset { .. } => anyhow::anyhow!(
-            "the split policy is not of the book's asset: {error}\n\nhint: a book is of one asset; another one takes another home"
-        ),
+        LedgerError::Asset { .. } => of_other_asset(&error),
         _ => anyhow::Error::from(error).context("cannot open the ledger's book"),
     })
+}
+
+/// Refuses to answer for a price that the home's book could never take in.
+pub(crate) fn require_asset(home: &Home, policy: &SplitPolicy) -> Result<()> {
+    if policy.tariff == Tariff::default() || !home.ledger().is_file() {
+        return Ok(());
+    }
+    match EmbeddedBook::open(&home.ledger(), &policy.asset) {
+        Err(error @ LedgerError::Asset { .. }) => Err(of_other_asset(&error)),
+        // A book that is in use, or cannot be read, holds up no answer: what is owed waits beside it.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn of_other_asset(error: &LedgerError) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the split policy is not of the book's asset: {error}\n\nhint: a book is of one asset; another one takes another home"
+    )
 }
 
 /// The home and its book, which must be there: looking at a book never makes one.

@@ -24,6 +24,7 @@ use tally_core::{
 use tally_issuer::Node;
 
 use crate::{
+    book,
     command::read_limited,
     context::{Context, now_ms},
     home::Home,
@@ -76,6 +77,7 @@ pub(crate) fn attributor(home: &Home) -> Result<Attributor> {
 /// What a node attributes its answers by; the log has the split policy before the first answer.
 pub(crate) fn attributor_of(home: &Home, node: &Node) -> Result<Attributor> {
     let attributor = over(home, &registry_of(home, node)?)?;
+    book::require_asset(home, attributor.policy())?;
     node.enter_once(EntryKind::SPLIT_POLICY, attributor.policy().digest(), now_ms()? / 1000)?;
     Ok(attributor)
 }

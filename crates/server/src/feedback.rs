@@ -201,7 +201,8 @@ fn refusal(error: FeedbackStoreError) -> TakeError {
 }
 
 fn unknown() -> ApiError {
-    ApiError::of_status(404, "receipt_not_found", "this node has no such receipt")
+    let text = "this node served no such receipt; one that `tally ask` made is rated in its own home, by `tally feedback give` without `--to`";
+    ApiError::of_status(404, "receipt_not_found", text)
 }
 
 /// A rating that its rater signed.

@@ -29,7 +29,7 @@ pub(crate) enum Receipt {
   input     the question as the model's token ids: it reveals the question
   output    the answer as the model's token ids: it reveals the answer
   seed      where the sampler's randomness began: it reveals no words
-  controls  stop texts, biases and grammar, if there are any\n\nWhat is not revealed stays committed to: the copy verifies as before, and nobody can guess from it what is closed.\nA replay needs input, seed and output, and controls if there are any: `--reveal all` gives everything."
+  controls  stop texts, biases and grammar, if there are any\n  attribution  who is behind the answer and where its price goes: it reveals the answer\n\nWhat is not revealed stays committed to: the copy verifies as before, and nobody can guess from it what is closed.\nA replay needs input, seed and output, and controls if there are any: `--reveal all` gives everything."
     )]
     Export(Export),
     /// Erase kept receipts, or only their words

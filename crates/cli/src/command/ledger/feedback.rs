@@ -75,7 +75,7 @@ fn tell(terms: &FeedbackTerms, paid: Option<&PaidOut>, asset: &str, output: Outp
     let Some(PaidOut { payout, .. }) = paid else {
         output.line("nothing is paid out, and the next payout begins where this one would have")?;
         output.note(match terms.weights.is_empty() {
-            true => "no rating was used whose rater answered a gold question right\n\nhint: `tally feedback use` states which were used, `tally feedback gold` fixes right answers",
+            true => "since the last payout no rating was used whose rater answered a gold question right\n\nhint: `tally feedback use` states which were used, `tally feedback gold` fixes right answers",
             false => "nobody would get anything of what the pool holds\n\nhint: `tally ledger balance --of feedback` shows it; receipts are posted when their challenge window is over",
         });
         return Ok(());
