@@ -183,8 +183,8 @@ mod tests {
         };
         assert!(refused("asset", "coin").contains("unknown field `coin`"));
         assert!(refused("request = 0", "request = 0.5").contains("invalid type: floating point"));
-        assert!(refused("node = 4000", "node = 4001").contains("pools together"));
-        assert!(refused("node = 4000", "node = 3999").contains("expected at least 10000"));
+        assert!(refused("node = 4000", "node = 4001").contains("are 10001 basis"));
+        assert!(refused("node = 4000", "node = 3999").contains("are 9999 basis"));
         assert!(refused("version = 1", "version = 2").contains("version is 2, expected 1"));
         assert!(refused("window = 32", "window = 7").contains("expected at least 8"));
         let large = parse(&" ".repeat(POLICY_FILE_BYTES_MAX + 1)).unwrap_err().to_string();

@@ -357,3 +357,23 @@ fn looking_at_a_ledger_makes_none_and_every_refusal_says_what_to_do() {
     let refused = told_with(2, &home, &["ledger", "void", "abc", "--reason", "x"]);
     assert!(refused["error"].as_str().unwrap().contains("at least 4"), "{refused}");
 }
+
+#[test]
+fn nothing_is_answered_for_a_price_that_the_book_could_never_take_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    told(&home, &["key"]);
+    told(&home, &["ledger", "settle"]);
+    let policy = home.join("split.toml");
+    told(&home, &["split", "new", "--out", name_of(&policy)]);
+    let free = fs::read_to_string(&policy).unwrap().replace("asset = \"USD\"", "asset = \"EUR\"");
+    fs::write(&policy, &free).unwrap();
+    let ask = ["ask", QUESTION, "--max-tokens", "2"];
+    told(&home, &ask);
+    fs::write(&policy, free.replace("request = 0", "request = 1")).unwrap();
+    let entries = told(&home, &["log", "fsck"])["entries"].clone();
+    let refused = told_with(2, &home, &ask);
+    assert!(refused["error"].as_str().unwrap().contains("asset"), "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("another home"), "{refused}");
+    assert_eq!(told(&home, &["log", "fsck"])["entries"], entries, "nothing was logged");
+}
